@@ -1,0 +1,3 @@
+//! The program `gonto`.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Bytes <-> disk images.
+#![forbid(unsafe_code)]

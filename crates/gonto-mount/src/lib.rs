@@ -1,0 +1,1 @@
+//! An image file becomes a directory.
