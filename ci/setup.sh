@@ -1,0 +1,140 @@
+# What ./demo.sh, ./test.sh, ci/windows and .ci/run need from a machine, as functions to be sourced by them.
+#
+#   set_up_linker         a C compiler, with which Rust links
+#   set_up_rust           the toolchain that rust-toolchain.toml pins
+#   set_up_target_folder  a folder that cargo can write to
+#   set_up_tools WHY COMMAND:PACKAGE...
+#                         programs that are useful but not necessary
+#
+# Each looks first and does nothing when all is there. Only root installs packages of the system (Debian, Ubuntu);
+# everybody else is told what is missing. The caller stands in the root of the checkout.
+# shellcheck shell=bash
+
+say() {
+    printf '== %s\n' "$*" >&2
+}
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+is_root() {
+    [ "$(id -u)" = 0 ]
+}
+
+set_up_linker() {
+    # A compiler without the C library's files cannot link: the only proof is to do it.
+    if echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null; then return; fi
+    install_packages gcc libc6-dev || fail "a C compiler is needed to link; as root: apt-get install gcc libc6-dev"
+}
+
+set_up_rust() {
+    local channel
+    channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    find_cargo
+    if rust_is_usable "$channel"; then return; fi
+    command -v rustup >/dev/null || install_rustup
+    # Where the home folder cannot be written, rustup and cargo have no place of their own.
+    if [ ! -w "${HOME:-/nonexistent}" ]; then
+        : "${RUSTUP_HOME:=$(private_folder)/rustup}"
+        export RUSTUP_HOME
+    fi
+    say "installing Rust $channel with rustup"
+    rustup toolchain install "$channel" --profile minimal --component rustfmt --component clippy >&2
+    rust_is_usable "$channel" || fail "cargo does not run; see https://rustup.rs for how to install Rust $channel"
+}
+
+# Makes a cargo visible that is installed but not on the PATH, and gives it a place for its downloads.
+find_cargo() {
+    if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ]; then
+        export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    fi
+    if [ -z "${CARGO_HOME:-}" ] && [ ! -w "${HOME:-/nonexistent}" ]; then
+        CARGO_HOME=$(private_folder)/cargo
+        export CARGO_HOME
+    fi
+}
+
+# A cargo of the distribution, without rustup, does too when it is not older than the pinned one.
+rust_is_usable() {
+    local version
+    version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
+    [ -n "$version" ] && [ "$(printf '%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ] &&
+        rustc --version >/dev/null 2>&1
+}
+
+# The distribution's rustup where there is one, else the installer of https://rustup.rs. The package would replace
+# a cargo of the distribution, which is not ours to remove.
+install_rustup() {
+    if is_root && ! command -v cargo >/dev/null && refresh_packages && apt-cache show rustup >/dev/null 2>&1; then
+        install_packages rustup
+        return
+    fi
+    command -v curl >/dev/null || install_packages curl ca-certificates ||
+        fail "curl is needed to install Rust; as root: apt-get install curl ca-certificates"
+    say "installing rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo}"
+    if [ ! -w "${HOME:-/nonexistent}" ]; then
+        export RUSTUP_HOME=${RUSTUP_HOME:-$(private_folder)/rustup}
+    fi
+    # The installer warns about a cargo that is already on the PATH and would stop there.
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+        RUSTUP_INIT_SKIP_PATH_CHECK=yes sh -s -- -y --no-modify-path --profile minimal --default-toolchain none >&2
+    export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+}
+
+# The checkout may belong to somebody else, and so may what was built in it.
+set_up_target_folder() {
+    if [ -n "${CARGO_TARGET_DIR:-}" ]; then return; fi
+    if [ -w target ] && { [ ! -e target/debug ] || [ -w target/debug ]; }; then return; fi
+    if [ ! -e target ] && [ -w . ]; then return; fi
+    CARGO_TARGET_DIR=$(private_folder)/target
+    export CARGO_TARGET_DIR
+    say "target/ cannot be written by $(id -un): building in $CARGO_TARGET_DIR"
+}
+
+set_up_tools() {
+    local why=$1 tool commands="" packages=()
+    shift
+    for tool in "$@"; do
+        has_command "${tool%%:*}" && continue
+        commands+=" ${tool%%:*}"
+        packages+=("${tool#*:}")
+    done
+    [ -n "$commands" ] || return 0
+    install_packages "${packages[@]}" || say "missing:$commands (${packages[*]}); $why"
+}
+
+# Also where an ordinary user's PATH does not lead.
+has_command() {
+    PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
+}
+
+install_packages() {
+    is_root && command -v apt-get >/dev/null || return 1
+    say "installing $* with apt-get"
+    refresh_packages
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
+}
+
+# Once per script. A source of packages that does not answer is no reason to stop: the others may have what is needed.
+refresh_packages() {
+    command -v apt-get >/dev/null || return 1
+    [ -z "${packages_are_fresh:-}" ] || return 0
+    apt-get update -qq </dev/null || say "apt-get update failed; going on with what is known"
+    packages_are_fresh=yes
+}
+
+# A folder of this user alone that outlives the script: in the cache folder, or where there is none, in /tmp. There
+# anybody can have made it first, so whose it is is checked.
+private_folder() {
+    local folder
+    if [ -w "${HOME:-/nonexistent}" ]; then
+        folder=${XDG_CACHE_HOME:-$HOME/.cache}/gonto-build
+        mkdir -p "$folder"
+    else
+        folder=${TMPDIR:-/tmp}/gonto-build-$(id -u)
+        mkdir -m 700 "$folder" 2>/dev/null || [ -O "$folder" ] || fail "$folder belongs to somebody else; set CARGO_TARGET_DIR and CARGO_HOME"
+    fi
+    echo "$folder"
+}
