@@ -64,21 +64,22 @@ rust_is_usable() {
         rustc --version >/dev/null 2>&1
 }
 
-# The distribution's rustup where there is one, else the installer of https://rustup.rs. The package would replace
-# a cargo of the distribution, which is not ours to remove.
+# The distribution's rustup where there is one, else the official installer (where https://sh.rustup.rs leads). The
+# package would replace a cargo of the distribution, which is not ours to remove.
 install_rustup() {
-    if is_root && ! command -v cargo >/dev/null && refresh_packages && apt-cache show rustup >/dev/null 2>&1; then
+    if is_root && ! command -v cargo >/dev/null && refresh_packages &&
+        apt-cache policy rustup | grep -q 'Candidate: [0-9]'; then
         install_packages rustup
         return
     fi
     command -v curl >/dev/null || install_packages curl ca-certificates ||
         fail "curl is needed to install Rust; as root: apt-get install curl ca-certificates"
-    say "installing rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo}"
+    say "installing rustup from https://static.rust-lang.org into ${CARGO_HOME:-$HOME/.cargo}"
     if [ ! -w "${HOME:-/nonexistent}" ]; then
         export RUSTUP_HOME=${RUSTUP_HOME:-$(private_folder)/rustup}
     fi
-    # The installer warns about a cargo that is already on the PATH and would stop there.
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+    # The installer would stop at a cargo that is on the PATH already.
+    curl --proto '=https' --tlsv1.2 -sSf https://static.rust-lang.org/rustup/rustup-init.sh |
         RUSTUP_INIT_SKIP_PATH_CHECK=yes sh -s -- -y --no-modify-path --profile minimal --default-toolchain none >&2
     export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 }
