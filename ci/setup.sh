@@ -32,33 +32,35 @@ set_up_linker() {
 set_up_rust() {
     local channel
     channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
-    find_cargo
+    find_rust
     if rust_is_usable "$channel"; then return; fi
     command -v rustup >/dev/null || install_rustup
-    # Where the home folder cannot be written, rustup and cargo have no place of their own.
-    if [ ! -w "${HOME:-/nonexistent}" ]; then
-        : "${RUSTUP_HOME:=$(private_folder)/rustup}"
-        export RUSTUP_HOME
-    fi
     say "installing Rust $channel with rustup"
     rustup toolchain install "$channel" --profile minimal --component rustfmt --component clippy >&2
     rust_is_usable "$channel" || fail "cargo does not run; see https://rustup.rs for how to install Rust $channel"
 }
 
-# Makes a cargo visible that is installed but not on the PATH, and gives it a place for its downloads.
-find_cargo() {
-    if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ]; then
-        export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+# Makes a cargo visible that is installed but not on the PATH. Where the home folder cannot be written, cargo and rustup
+# get another place for what they download.
+find_rust() {
+    if [ ! -w "${HOME:-/nonexistent}" ]; then
+        find_private_folder
+        : "${CARGO_HOME:=$private_folder/cargo}"
+        [ -r "${HOME:-/nonexistent}/.rustup" ] || : "${RUSTUP_HOME:=$private_folder/rustup}"
+        export CARGO_HOME ${RUSTUP_HOME:+RUSTUP_HOME}
     fi
-    if [ -z "${CARGO_HOME:-}" ] && [ ! -w "${HOME:-/nonexistent}" ]; then
-        CARGO_HOME=$(private_folder)/cargo
-        export CARGO_HOME
+    cargo_folder=${CARGO_HOME:-$HOME/.cargo}
+    # rustup's cargo goes before one of the distribution, which may be too old.
+    if ! command -v rustup >/dev/null && [ -x "$cargo_folder/bin/cargo" ]; then
+        export PATH=$cargo_folder/bin:$PATH
     fi
 }
 
-# A cargo of the distribution, without rustup, does too when it is not older than the pinned one.
+# A cargo of the distribution, without rustup, does too when it is not older than the pinned one. rustup is asked what
+# it has, since its cargo would download a toolchain without a word.
 rust_is_usable() {
     local version
+    if command -v rustup >/dev/null && ! rustup toolchain list 2>/dev/null | grep -q "^$1-"; then return 1; fi
     version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
     [ -n "$version" ] && [ "$(printf '%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ] &&
         rustc --version >/dev/null 2>&1
@@ -74,14 +76,11 @@ install_rustup() {
     fi
     command -v curl >/dev/null || install_packages curl ca-certificates ||
         fail "curl is needed to install Rust; as root: apt-get install curl ca-certificates"
-    say "installing rustup from https://static.rust-lang.org into ${CARGO_HOME:-$HOME/.cargo}"
-    if [ ! -w "${HOME:-/nonexistent}" ]; then
-        export RUSTUP_HOME=${RUSTUP_HOME:-$(private_folder)/rustup}
-    fi
+    say "installing rustup from https://static.rust-lang.org into $cargo_folder"
     # The installer would stop at a cargo that is on the PATH already.
     curl --proto '=https' --tlsv1.2 -sSf https://static.rust-lang.org/rustup/rustup-init.sh |
         RUSTUP_INIT_SKIP_PATH_CHECK=yes sh -s -- -y --no-modify-path --profile minimal --default-toolchain none >&2
-    export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    export PATH=$cargo_folder/bin:$PATH
 }
 
 # The checkout may belong to somebody else, and so may what was built in it.
@@ -89,8 +88,8 @@ set_up_target_folder() {
     if [ -n "${CARGO_TARGET_DIR:-}" ]; then return; fi
     if [ -w target ] && { [ ! -e target/debug ] || [ -w target/debug ]; }; then return; fi
     if [ ! -e target ] && [ -w . ]; then return; fi
-    CARGO_TARGET_DIR=$(private_folder)/target
-    export CARGO_TARGET_DIR
+    find_private_folder
+    export CARGO_TARGET_DIR=$private_folder/target
     say "target/ cannot be written by $(id -un): building in $CARGO_TARGET_DIR"
 }
 
@@ -128,14 +127,13 @@ refresh_packages() {
 
 # A folder of this user alone that outlives the script: in the cache folder, or where there is none, in /tmp. There
 # anybody can have made it first, so whose it is is checked.
-private_folder() {
-    local folder
+find_private_folder() {
     if [ -w "${HOME:-/nonexistent}" ]; then
-        folder=${XDG_CACHE_HOME:-$HOME/.cache}/gonto-build
-        mkdir -p "$folder"
-    else
-        folder=${TMPDIR:-/tmp}/gonto-build-$(id -u)
-        mkdir -m 700 "$folder" 2>/dev/null || [ -O "$folder" ] || fail "$folder belongs to somebody else; set CARGO_TARGET_DIR and CARGO_HOME"
+        private_folder=${XDG_CACHE_HOME:-$HOME/.cache}/gonto-build
+        mkdir -p "$private_folder"
+        return
     fi
-    echo "$folder"
+    private_folder=${TMPDIR:-/tmp}/gonto-build-$(id -u)
+    mkdir -m 700 "$private_folder" 2>/dev/null || [ -O "$private_folder" ] ||
+        fail "$private_folder belongs to somebody else; set HOME to a folder that you can write to"
 }
