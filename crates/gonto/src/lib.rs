@@ -1,2 +1,4 @@
 //! The library.
 #![forbid(unsafe_code)]
+
+pub mod config;

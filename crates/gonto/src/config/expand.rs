@@ -1,0 +1,191 @@
+//! What the author of a configuration writes for a folder or a repository, and what it means on this machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::decode::Field;
+use super::diagnostic::{Diagnostic, shown};
+
+/// What `~` and `${VARIABLE}` stand for.
+pub(super) struct Surroundings<'a> {
+    pub(super) home: Option<PathBuf>,
+    pub(super) variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// The absolute path of a folder.
+pub(super) fn folder(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    let text = expanded(field, surroundings)?;
+    absolute(field, &text)
+}
+
+/// A URL, or the absolute path of a folder, with `/` at its end.
+pub(super) fn repository(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String> {
+    let text = expanded(field, surroundings)?;
+    let repository = match scheme(&text) {
+        Some(scheme) => {
+            check_url(field, &text, scheme)?;
+            text
+        }
+        None => match absolute(field, &text)?.into_os_string().into_string() {
+            Ok(path) => path,
+            Err(_) => {
+                field.report(
+                    field
+                        .error(
+                            format!("`{}` leads through a folder whose name is not Unicode", field.path()),
+                            "",
+                        )
+                        .help("write an absolute path or a URL"),
+                );
+                return None;
+            }
+        },
+    };
+    let closed = repository.ends_with('/') || cfg!(windows) && repository.ends_with('\\');
+    Some(if closed { repository } else { repository + "/" })
+}
+
+/// The text before `://`, if it is written as a scheme.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(fits)).then_some(scheme)
+}
+
+fn check_url(field: &Field<'_>, url: &str, scheme: &str) -> Option<()> {
+    let known = ["http", "https", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !known {
+        field.report(
+            field
+                .error(
+                    format!("`{}` has the scheme `{}`, which is not supported", field.path(), shown(scheme)),
+                    "expected a URL of a supported scheme, or the path of a folder",
+                )
+                .help("use http://, https://, file:// or a path"),
+        );
+        return None;
+    }
+    let host = url[scheme.len() + "://".len()..].split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() && !scheme.eq_ignore_ascii_case("file") {
+        field.report(
+            field
+                .error(
+                    format!("`{}` names no host", field.path()),
+                    format!("expected a host after `{scheme}://`"),
+                )
+                .help(format!("write {scheme}://HOST/PATH/")),
+        );
+        return None;
+    }
+    Some(())
+}
+
+/// A relative path is meant from the folder of the file that sets it, not from wherever gonto was started.
+fn absolute(field: &Field<'_>, text: &str) -> Option<PathBuf> {
+    let place = field.place();
+    let base = place.file().parent().unwrap_or(Path::new(""));
+    match std::path::absolute(base.join(text)) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            field.report(
+                field
+                    .error(format!("`{}` cannot be made an absolute path", field.path()), error.to_string())
+                    .help("write an absolute path"),
+            );
+            None
+        }
+    }
+}
+
+/// The string with `~` and `${VARIABLE}` replaced. What they stand for is not expanded again.
+fn expanded(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String> {
+    let text = field.string()?;
+    let fail = |diagnostic: Diagnostic| field.report(diagnostic);
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    if let Some(below) = below_home(text) {
+        match surroundings.home.as_deref().map(Path::to_str) {
+            Some(Some(home)) => expanded.push_str(home),
+            _ => {
+                fail(
+                    field
+                        .error(
+                            format!("`{}` begins with `~`, but the home folder is not known", field.path()),
+                            "",
+                        )
+                        .help("set the environment variable HOME, or write an absolute path"),
+                );
+                return None;
+            }
+        }
+        rest = below;
+    }
+    while let Some(start) = rest.find("${") {
+        expanded.push_str(&rest[..start]);
+        let Some(length) = rest[start..].find('}') else {
+            fail(
+                field
+                    .error(
+                        format!("`{}` has `${{` without `}}`", field.path()),
+                        "the name of a variable is not closed",
+                    )
+                    .help("write ${VARIABLE}"),
+            );
+            return None;
+        };
+        let name = &rest[start + "${".len()..start + length];
+        expanded.push_str(&variable(field, name, surroundings)?);
+        rest = &rest[start + length + 1..];
+    }
+    expanded.push_str(rest);
+    if expanded.is_empty() || expanded.contains('\0') {
+        let (what, label) = if expanded.is_empty() {
+            ("must not be empty", "found an empty text")
+        } else {
+            ("must not hold a NUL character", "no path and no URL can hold one")
+        };
+        fail(field.error(format!("`{}` {what}", field.path()), label).help("write a path or a URL"));
+        return None;
+    }
+    Some(expanded)
+}
+
+/// What follows a leading `~`, when it means the home folder of the caller: `~` alone or before a separator.
+fn below_home(text: &str) -> Option<&str> {
+    let below = text.strip_prefix('~')?;
+    let separated = below.is_empty() || below.starts_with('/') || cfg!(windows) && below.starts_with('\\');
+    separated.then_some(below)
+}
+
+fn variable(field: &Field<'_>, name: &str, surroundings: &Surroundings<'_>) -> Option<String> {
+    // A name with `=` or NUL makes the system's own look-up misbehave, and an empty one is a slip of the pen.
+    let is_name =
+        !name.is_empty() && name.chars().all(|c| c == '_' || c.is_alphanumeric() || "()-.".contains(c));
+    if !is_name {
+        let message =
+            format!("`${{{}}}` in `{}` does not name an environment variable", shown(name), field.path());
+        field.report(
+            field
+                .error(message, "expected ${VARIABLE}")
+                .help("write ${VARIABLE}, with letters, digits and `_`"),
+        );
+        return None;
+    }
+    match (surroundings.variable)(name).map(OsString::into_string) {
+        Some(Ok(value)) => Some(value),
+        Some(Err(_)) => {
+            let message = format!("the environment variable `{}` is not Unicode", shown(name));
+            field.report(field.error(message, "used here").help("write the path itself"));
+            None
+        }
+        None => {
+            let message = format!("the environment variable `{}` is not set", shown(name));
+            field.report(
+                field
+                    .error(message, "used here")
+                    .help(format!("set {}, or write the value itself", shown(name))),
+            );
+            None
+        }
+    }
+}
