@@ -22,8 +22,8 @@ impl Store {
     /// A store that keeps images in `cache_dir` and gets them from `repository`.
     ///
     /// `repository` is a URL (`http://`, `https://` or `file://`) or the path of a folder; the slash at its end may be
-    /// left out. A user and a password in a URL are sent as HTTP basic authentication and shown nowhere. Nothing is
-    /// read, written or connected to yet.
+    /// left out. A user and a password in a URL are sent as HTTP basic authentication to that server (not to where it
+    /// redirects) and shown nowhere. Nothing is read, written or connected to yet.
     ///
     /// # Errors
     /// [`Error::InvalidRepository`] when `repository` cannot be understood.
@@ -107,7 +107,7 @@ impl Store {
 pub enum Event {
     /// Another gonto is downloading the image; this one waits for it.
     Waiting,
-    /// The image is being downloaded. Sent before the first byte, about ten times a second, and once at the end.
+    /// The image is being downloaded. Sent at the beginning, about ten times a second, and at the end.
     Progress {
         /// Bytes received so far.
         received: u64,

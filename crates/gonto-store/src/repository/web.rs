@@ -52,7 +52,8 @@ impl Web {
             .accept_encoding("identity")
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // The client's other choice would send the password to any port of the same host.
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
             // Who asks for https must not be led to http, where anybody could put another image in the way.
             .https_only(self.secure)
             .timeout_resolve(Some(timeouts.connect))
@@ -141,7 +142,12 @@ impl WebRequest {
         // Only a body that tells its own end can be told from one that was cut off.
         let length = response.body().content_length();
         if length.is_none() && !is_chunked(response.headers()) {
-            return Err(Error::UnknownLength { url });
+            // The client has no body for a Content-Length of 0, and thus no length either.
+            return Err(if response.headers().contains_key(header::CONTENT_LENGTH) {
+                Error::Empty { location: url }
+            } else {
+                Error::UnknownLength { url }
+            });
         }
         Ok(WebContent {
             url,
