@@ -8,6 +8,8 @@
 #
 # Each looks first and does nothing when all is there. Only root installs packages of the system (Debian, Ubuntu);
 # everybody else is told what is missing. The caller stands in the root of the checkout.
+#
+# A pipeline does not end in `grep -q`: it stops reading early, and the program before it would fail under pipefail.
 # shellcheck shell=bash
 
 say() {
@@ -36,7 +38,7 @@ set_up_rust() {
     if rust_is_usable "$channel"; then return; fi
     command -v rustup >/dev/null || install_rustup
     say "installing Rust $channel with rustup"
-    rustup toolchain install "$channel" --profile minimal --component rustfmt --component clippy >&2
+    rustup toolchain install "$channel" --no-self-update --profile minimal --component rustfmt --component clippy >&2
     rust_is_usable "$channel" || fail "cargo does not run; see https://rustup.rs for how to install Rust $channel"
 }
 
@@ -60,7 +62,7 @@ find_rust() {
 # it has, since its cargo would download a toolchain without a word.
 rust_is_usable() {
     local version
-    if command -v rustup >/dev/null && ! rustup toolchain list 2>/dev/null | grep -q "^$1-"; then return 1; fi
+    if command -v rustup >/dev/null && ! rustup toolchain list 2>/dev/null | grep "^$1-" >/dev/null; then return 1; fi
     version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
     [ -n "$version" ] && [ "$(printf '%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ] &&
         rustc --version >/dev/null 2>&1
@@ -70,7 +72,7 @@ rust_is_usable() {
 # package would replace a cargo of the distribution, which is not ours to remove.
 install_rustup() {
     if is_root && ! command -v cargo >/dev/null && refresh_packages &&
-        apt-cache policy rustup | grep -q 'Candidate: [0-9]'; then
+        apt-cache policy rustup | grep 'Candidate: [0-9]' >/dev/null; then
         install_packages rustup
         return
     fi
