@@ -1,8 +1,9 @@
 //! Filling a partial file: a worker thread moves the bytes, the caller's thread watches it.
 //!
 //! Reading from a network, writing to a slow disk and syncing can each block for long. They happen in the worker, so
-//! that the caller hears from us every [`TICK`] and can cancel at any moment. A worker that is given up is not waited
-//! for: it ends at its next step, and until then it holds nothing but a socket and a file without a name.
+//! that the caller hears from us every [`TICK`] and can cancel at any moment. A worker that is given up ends at its next
+//! step. It is waited for only briefly, because that step may be far away (a name server that does not answer); until
+//! then it holds nothing but a socket and a file without a name.
 
 use std::ops::ControlFlow;
 use std::panic;
@@ -48,6 +49,10 @@ pub(crate) fn run(
         }
     }
 }
+
+/// How long a worker that is given up may take to close its file. Windows keeps the name of a removed file for as long
+/// as it is open (on some file systems at least), and the cache should be as before when the caller hears of the end.
+const LAST_STEP: Duration = Duration::from_millis(500);
 
 /// A thread that fills a partial file. Dropping it makes the thread end soon.
 struct Worker {
@@ -110,6 +115,8 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.progress.abandoned.store(true, Ordering::Relaxed);
         self.interrupter.interrupt();
+        // The outcome is sent after the file was closed. There is none any more when the worker has ended before.
+        let _ = self.outcome.recv_timeout(LAST_STEP);
     }
 }
 

@@ -64,26 +64,15 @@ fn a_folder_in_the_images_place_is_an_error() {
 #[test]
 fn a_file_in_a_folders_place_is_an_error() {
     let server = Server::start(Behaviour::Good, b"x");
-    let folder = tempdir().unwrap();
-    let file = folder.path().join("file");
-    fs::write(&file, b"").unwrap();
-    for (cache, place) in [
-        (file.clone(), &file),
-        (file.join("below"), &file),
-        (folder.path().to_owned(), &folder.path().join("tool")),
-        (folder.path().to_owned(), &folder.path().join(".gonto")),
-    ] {
-        if !place.exists() {
-            fs::write(place, b"").unwrap();
-        }
-        let store = store(&cache, &server.url());
+    for (file, cache) in [("cache", "cache"), ("cache", "cache/below"), ("tool", "."), (".gonto", ".")] {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join(file), b"").unwrap();
+        let store = store(&folder.path().join(cache), &server.url());
         assert!(!store.contains(&image()));
         let error = fetch(&store).unwrap_err();
         assert!(matches!(error, Error::Cache { .. }), "{error:?}");
         assert!(chain(&error).contains("cache_dir is a folder in which you may write"), "{}", chain(&error));
-        if *place != file {
-            fs::remove_file(place).unwrap();
-        }
+        assert_eq!(files(folder.path()), [file]);
     }
 }
 
