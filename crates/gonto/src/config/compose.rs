@@ -186,7 +186,9 @@ impl<'a> Composer<'a> {
         self.add_weight(weight, &place)?;
         let name = tag.map(tag_name);
         let scalar = match name.as_deref() {
-            None if style != ScalarStyle::Plain => Ok(Scalar::String(text.into())),
+            None if style != ScalarStyle::Plain => {
+                Ok(Scalar::String(self.block_end(text, style, &place).into()))
+            }
             // The tag `!` asks for the type that the plain text would have, even for a quoted one.
             None | Some("!") => Ok(scalar::resolve_plain(text)),
             Some("null") => Ok(Scalar::Null),
@@ -197,9 +199,8 @@ impl<'a> Composer<'a> {
             Some("timestamp") if scalar::is_timestamp(text) => Ok(Scalar::Timestamp),
             Some("timestamp") => Err("a date such as `2020-01-31`"),
             Some("binary") => Ok(Scalar::Binary),
-            Some("str") => Ok(Scalar::String(text.into())),
+            Some("str") => Ok(Scalar::String(self.block_end(text, style, &place).into())),
             Some("merge") => Ok(Scalar::Merge),
-            Some("value") => Ok(Scalar::Default),
             Some("seq" | "omap" | "pairs") => Err("a list"),
             Some("map" | "set") => Err("a mapping"),
             Some(_) => return Ok(self.unknown_tag(tag, place, 1, weight)),
@@ -207,6 +208,17 @@ impl<'a> Composer<'a> {
         let value = scalar
             .map_or_else(|expected| self.tag_does_not_fit(tag, &place, expected, "the text"), Value::Scalar);
         Ok(Node { value, plain: style == ScalarStyle::Plain && tag.is_none(), height: 1, weight, place })
+    }
+
+    /// A block scalar that ends with the file, without a newline, has none: the parser adds one.
+    fn block_end<'t>(&self, text: &'t str, style: ScalarStyle, place: &Place) -> &'t str {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let ends_the_file =
+            place.range().end == self.source.text.len() && !self.source.text.ends_with(['\n', '\r']);
+        match text.strip_suffix('\n') {
+            Some(without) if is_block && ends_the_file => without,
+            _ => text,
+        }
     }
 
     fn sequence(&mut self, tag: Option<&Tag>, place: Place, depth: usize) -> Result<Node, Stop> {

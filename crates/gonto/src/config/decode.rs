@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::diagnostic::{Diagnostic, Report, shown};
 use super::scalar::{self, Scalar};
 use super::source::Place;
-use super::tree::{Mapping, Node, Value};
+use super::tree::{Entry, Mapping, Node, Value};
 
 /// A value on its way into a struct: the node, the keys that lead to it, and where errors go.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl<'a> Field<'a> {
 
     /// The keys that lead to the value, as messages name it.
     pub(super) fn path(&self) -> String {
-        shown_path(&self.path)
+        self.path.to_string()
     }
 
     /// An error about the value.
@@ -122,7 +122,7 @@ impl<'a> Field<'a> {
     /// The entries of a mapping whose keys the author chooses. Keys that are not strings are reported.
     pub(super) fn entries(&self) -> Option<Vec<(Key<'a>, Field<'a>)>> {
         let mapping = self.mapping()?;
-        let entry = |(name, entry): (&'a Rc<str>, &'a super::tree::Entry)| {
+        let entry = |(name, entry): (&'a Rc<str>, &'a Entry)| {
             let path = self.path.with(Step::Key(Rc::clone(name)));
             let owner = entry.key.place.clone();
             (
@@ -137,12 +137,9 @@ impl<'a> Field<'a> {
     /// one.
     pub(super) fn fields(&self, known: &'static [&'static str]) -> Option<Fields<'a>> {
         let mapping = self.mapping()?;
-        for (name, entry) in &mapping.entries {
-            if !known.contains(&&**name) {
-                self.unknown_key(name, &entry.key.place, &entry.value, known);
-            }
-        }
-        Some(Fields { owner: self.clone(), mapping })
+        let unknown = mapping.entries.iter().filter(|(name, _)| !known.contains(&&***name));
+        let meant = unknown.filter_map(|(name, entry)| self.unknown_key(name, entry, known)).collect();
+        Some(Fields { owner: self.clone(), mapping, meant })
     }
 
     fn mapping(&self) -> Option<&'a Mapping> {
@@ -180,22 +177,22 @@ impl<'a> Field<'a> {
         );
     }
 
-    fn unknown_key(&self, name: &str, place: &Place, value: &Node, known: &[&str]) {
+    /// Reports a key, and tells which one was meant if that is likely.
+    fn unknown_key(&self, name: &str, entry: &Entry, known: &[&'static str]) -> Option<&'static str> {
         let error = Diagnostic::error(format!("unknown key `{}`{}", shown(name), self.path.within()))
-            .at(place.clone(), format!("expected one of {}", known.join(", ")))
+            .at(entry.key.place.clone(), format!("expected one of {}", known.join(", ")))
             .key_path(self.path());
+        let meant = closest(name, known);
         let is_target = self.path.is_root()
-            && matches!(&value.value, Value::Mapping(mapping) if mapping.entries.contains_key("script"));
+            && matches!(&entry.value.value, Value::Mapping(mapping) if mapping.entries.contains_key("script"));
         let elsewhere = KEYS.iter().find(|(key, _)| *key == name);
-        self.report(if let Some((key, level)) = elsewhere {
-            error.help(format!("`{key}` belongs into {level}"))
-        } else if let Some(meant) = closest(name, known) {
-            error.help(format!("did you mean `{meant}`?"))
-        } else if is_target {
-            error.help("targets stand below `targets:`, indented")
-        } else {
-            error.help("remove it, or check the indentation: it may belong to another level")
+        self.report(match (elsewhere, meant) {
+            (Some((key, level)), _) => error.help(format!("`{key}` belongs in {level}")),
+            (None, Some(meant)) => error.help(format!("did you mean `{meant}`?")),
+            _ if is_target => error.help("targets stand below `targets:`, indented"),
+            _ => error.help("remove it, or check the indentation: it may belong to another level"),
         });
+        meant
     }
 }
 
@@ -209,6 +206,8 @@ pub(super) struct Key<'a> {
 pub(super) struct Fields<'a> {
     owner: Field<'a>,
     mapping: &'a Mapping,
+    /// Keys that are there under a misspelt name: that they are missing goes without saying.
+    meant: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -225,7 +224,7 @@ impl<'a> Fields<'a> {
     /// Like [`Fields::optional`], but reports a missing key. `example` is how to write it.
     pub(super) fn required(&self, name: &str, example: &str) -> Option<Field<'a>> {
         let found = self.optional(name);
-        if found.is_none() && !self.owner.context.incomplete {
+        if found.is_none() && !self.owner.context.incomplete && !self.meant.contains(&name) {
             let within = self.owner.path.within();
             self.owner.report(
                 Diagnostic::error(format!("`{name}` is missing{within}"))
@@ -321,8 +320,4 @@ impl fmt::Display for KeyPath {
             Step::Item(index) => write!(f, "[{index}]"),
         }
     }
-}
-
-fn shown_path(path: &KeyPath) -> String {
-    path.to_string()
 }

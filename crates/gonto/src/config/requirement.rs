@@ -14,7 +14,7 @@ pub const MOUNT_POINT_PATTERN: &str =
     r"^(|[D-Z]:\\|/(?!([^\u0000]*/)?\.\.(/|$))[^\u0000]*([^./\u0000]|\.\.\.)[^\u0000]*)$";
 
 /// One disk image that a target needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Requirement {
     /// The name of the image: lower-case letters, digits and hyphens.

@@ -158,21 +158,28 @@ pub(super) fn explain(source: &Arc<Source>, positions: &Positions<'_>, error: &S
 }
 
 fn remedy(info: &str, line: &str) -> Option<&'static str> {
-    let quoted = info.contains("quoted scalar") || info.contains("escape");
+    let quoted = info.contains("quoted scalar");
+    let escape = info.contains("escape") || info.contains("hexadecimal");
     Some(if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
         "indent with spaces, not with tabs"
-    } else if quoted && line.contains(r#":\""#) {
+    } else if (quoted || escape) && line.contains(r#":\"#) {
         r#"in double quotes a backslash is written twice: "U:\\"; or use single quotes: 'U:\'"#
-    } else if quoted && info.contains("escape") {
+    } else if info.contains("invalid indentation in quoted scalar") {
+        "indent every line of the quoted text deeper than its key, or write it as a block after `|`"
+    } else if escape {
         "in double quotes a backslash is written twice; or use single quotes, where it means itself"
     } else if quoted {
         "close the quotes"
+    } else if line.contains("{{") || line.contains("${") {
+        "put text with `{{...}}` or `${...}` in quotes"
     } else if info.contains("mapping values are not allowed") {
         "put a value that holds `: ` in quotes; check that the keys of one mapping are indented alike"
     } else if info.contains("unknown anchor") {
         "define the anchor (`&NAME`) before its alias (`*NAME`); put text that begins with `*` in quotes"
     } else if info.contains("unexpected character") || info.contains("cannot start any token") {
         "put text that begins with this character in quotes"
+    } else if info.contains("may not precede") {
+        "write a space after the colon"
     } else if info.contains("flow sequence") || info.contains("flow mapping") {
         "close the bracket; put text that begins with `[` or `{` in quotes"
     } else if info.contains("simple key") || info.contains("could not find expected ':'") {
