@@ -1,2 +1,69 @@
-//! Bytes <-> disk images.
+//! Bytes become disk images.
+//!
+//! A gigantic toolchain is one file, made on Windows: a virtual disk, on it a partition, in it NTFS. This crate opens
+//! such a file and answers what a file system is asked: which names a directory holds, what a file is, which bytes it
+//! contains. It never writes to an image.
+//!
+//! ```no_run
+//! use std::{fs::File, sync::Arc};
+//! use gonto_image::{FileTree, ImageFile};
+//!
+//! let image = ImageFile::new(File::open("foobar_v1.2.3_win64.vhd")?)?;
+//! let tree = FileTree::open(Arc::new(image))?;
+//! for (name, id) in tree.entries(tree.root()).iter() {
+//!     let node = tree.node(id);
+//!     # let _ = (name, node.size);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The life of a read
+//! Each layer turns one [`ReadAt`] into another, so that none of them knows what lies below it:
+//! ```text
+//! ImageFile          bytes of the image file                       source
+//!   └─ virtual disk  VHD fixed or dynamic, or the file itself      container, vhd
+//!        └─ volume   one partition of GPT or MBR, or all of it     partition, filesystem
+//!             └─ NTFS  clusters -> runs -> files                   ntfs
+//!                  └─ FileTree  nodes, names, content              tree
+//! ```
+//! [`FileTree::open`] does all the reading of metadata at once: one parallel scan of `$MFT`, then the indexes of the
+//! directories in the order of the disk. What comes out is a compact table that is never changed again; afterwards
+//! only content is read, positionally, from any number of threads, without a lock.
+//!
+//! # Errors
+//! An image is input from elsewhere, and is treated as hostile. What can be reached from the root directory is either
+//! shown rightly or refused: a record that lies makes [`FileTree::open`] fail with an [`Error`] that names the place,
+//! what was expected and what was found. What cannot be reached is not looked at. What is sound but not read yet
+//! (a compressed file) is listed, gives an I/O error when it is read, and is told once in [`FileTree::notes`].
+//! Errors are fine; panics, endless loops and tables that outgrow the image are bugs: every table here is bounded by
+//! the bytes that the image really holds, and what could make it otherwise stands as a limit beside its check.
+//!
+//! # Parts
+//! | module | holds | follows |
+//! | --- | --- | --- |
+//! | [`source`](ReadAt) | the one trait for reading, the image file | |
+//! | [`container`](virtual_disk) | which container it is | |
+//! | `vhd` | footer, dynamic header, block table | Virtual Hard Disk Image Format Specification 1.0 |
+//! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
+//! | `filesystem` | which volume, which file system is on it | |
+//! | `ntfs` | records, attributes, runs, indexes | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
+//! | [`tree`](FileTree) | the file tree, links, notes | |
+//!
+//! # What is absent
+//! No path of the host, no network, no clock, no environment, no logging, no async, no unsafe code.
 #![forbid(unsafe_code)]
+
+mod container;
+mod error;
+mod filesystem;
+mod ntfs;
+mod parallel;
+pub mod partition;
+mod source;
+mod tree;
+mod vhd;
+
+pub use container::{Container, virtual_disk};
+pub use error::Error;
+pub use source::{ImageFile, ReadAt};
+pub use tree::{Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};

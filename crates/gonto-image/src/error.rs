@@ -1,0 +1,199 @@
+//! What can go wrong, and what to do about it.
+
+use std::borrow::Cow;
+use std::io;
+
+/// Why an image cannot be shown.
+///
+/// Offsets are bytes. Those of containers and partition tables count from the start of the image file or of the
+/// virtual disk, those of NTFS from the start of the volume.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source below did not give the bytes.
+    #[error("cannot read {length} bytes of {what} at byte {offset:#x}")]
+    Read {
+        /// What was to be read.
+        what: &'static str,
+        /// Where.
+        offset: u64,
+        /// How much.
+        length: usize,
+        /// What the source said.
+        source: io::Error,
+    },
+
+    /// A sound image of a kind that is recognised, but not read.
+    #[error("{what} is not read{}: {remedy}", if *.yet { " yet" } else { "" })]
+    Unsupported {
+        /// The container, file system or variant, by the name that its users know it by.
+        what: Cow<'static, str>,
+        /// Whether a later version is going to read it.
+        yet: bool,
+        /// What its owner can do.
+        remedy: &'static str,
+    },
+
+    /// A VHD whose footer, header or block table does not hold together.
+    #[error(
+        "the VHD's {structure} at byte {offset:#x} is damaged: expected {expected}, found {found}; \
+         fetch the image again"
+    )]
+    Vhd {
+        /// Footer, dynamic header or block table.
+        structure: &'static str,
+        /// Byte offset of the field in the image file.
+        offset: u64,
+        /// What a sound VHD holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// A partition table that does not hold together.
+    #[error(
+        "the {table} partition table is damaged at byte {offset:#x} of the disk: expected {expected}, \
+         found {found}; fetch the image again"
+    )]
+    PartitionTable {
+        /// `GPT` or `MBR`.
+        table: &'static str,
+        /// Byte offset in the virtual disk.
+        offset: u64,
+        /// What a sound table holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// There is no NTFS volume on the disk.
+    #[error("no NTFS volume on the disk: {found}; an image needs one partition that is formatted with NTFS")]
+    NoVolume {
+        /// What there is instead.
+        found: String,
+    },
+
+    /// An NTFS boot sector with impossible values.
+    #[error(
+        "the NTFS boot sector is damaged at byte {offset:#x} of the volume: expected {expected}, found {found}; \
+         fetch the image again"
+    )]
+    BootSector {
+        /// Byte offset in the volume.
+        offset: u64,
+        /// What a sound boot sector holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// An NTFS file record that lies.
+    #[error(
+        "NTFS record {record} is damaged at byte {offset:#x} of the volume: expected {expected}, found {found}; \
+         fetch the image again, or repair it with chkdsk where it was made"
+    )]
+    Record {
+        /// Number of the record in `$MFT`.
+        record: u64,
+        /// Byte offset in the volume; behind a torn sector it may be off by the two bytes of the fixup.
+        offset: u64,
+        /// What a sound record holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// A directory index that lies.
+    #[error(
+        "the index of directory record {record} is damaged at byte {offset:#x} {}: expected {expected}, \
+         found {found}; fetch the image again, or repair it with chkdsk where it was made",
+        if *.resident { "of $INDEX_ROOT" } else { "of $INDEX_ALLOCATION" }
+    )]
+    Index {
+        /// Record number of the directory.
+        record: u64,
+        /// Whether the offset counts in the resident root of the index, or in its non-resident blocks.
+        resident: bool,
+        /// Byte offset in that attribute.
+        offset: u64,
+        /// What a sound index holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// A name of the tree leads to something that cannot be shown.
+    #[error("cannot show {path:?}")]
+    Entry {
+        /// Path in the volume, with slashes.
+        path: String,
+        /// Why not.
+        source: Box<Error>,
+    },
+
+    /// More than the tables of this version can hold.
+    #[error("the volume has {found} {what}, more than the {limit} that are read; split the image")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// How many the volume claims.
+        found: u64,
+        /// How many would be read.
+        limit: u64,
+    },
+}
+
+/// What a parser says of bytes whose place it does not know: the caller adds the place and makes an [`Error`] of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// Byte offset in the structure that was parsed.
+    pub(crate) at: usize,
+    pub(crate) expected: Cow<'static, str>,
+    pub(crate) found: String,
+}
+
+impl Mismatch {
+    pub(crate) fn new(at: usize, expected: impl Into<Cow<'static, str>>, found: impl ToString) -> Self {
+        Self { at, expected: expected.into(), found: found.to_string() }
+    }
+
+    /// A structure that begins at `at` of a bigger one counts its offsets from there.
+    pub(crate) fn shifted(mut self, at: usize) -> Self {
+        self.at = self.at.saturating_add(at);
+        self
+    }
+
+    pub(crate) fn in_vhd(self, structure: &'static str, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::Vhd { structure, offset, expected: self.expected, found: self.found }
+    }
+
+    pub(crate) fn in_partition_table(self, table: &'static str, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::PartitionTable { table, offset, expected: self.expected, found: self.found }
+    }
+
+    pub(crate) fn in_boot_sector(self) -> Error {
+        Error::BootSector { offset: self.at as u64, expected: self.expected, found: self.found }
+    }
+
+    pub(crate) fn in_record(self, record: u64, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::Record { record, offset, expected: self.expected, found: self.found }
+    }
+
+    pub(crate) fn in_index_root(self, record: u64) -> Error {
+        Error::Index {
+            record,
+            resident: true,
+            offset: self.at as u64,
+            expected: self.expected,
+            found: self.found,
+        }
+    }
+
+    pub(crate) fn in_index_block(self, record: u64, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::Index { record, resident: false, offset, expected: self.expected, found: self.found }
+    }
+}

@@ -1,0 +1,219 @@
+//! The attributes of a record.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Vcn;
+use super::record::Record;
+use crate::error::Mismatch;
+
+/// Attribute types that this crate looks at.
+pub(crate) mod kind {
+    pub(crate) const STANDARD_INFORMATION: u32 = 0x10;
+    pub(crate) const ATTRIBUTE_LIST: u32 = 0x20;
+    pub(crate) const VOLUME_NAME: u32 = 0x60;
+    pub(crate) const VOLUME_INFORMATION: u32 = 0x70;
+    pub(crate) const DATA: u32 = 0x80;
+    pub(crate) const INDEX_ROOT: u32 = 0x90;
+    pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
+    pub(crate) const BITMAP: u32 = 0xb0;
+    pub(crate) const REPARSE_POINT: u32 = 0xc0;
+    pub(crate) const EXTENDED_ATTRIBUTES: u32 = 0xe0;
+    pub(super) const END: u32 = 0xffff_ffff;
+}
+
+/// Bits of the flags that say how content is encoded.
+pub(crate) mod flag {
+    /// Any compression; LZNT1 is the only one that exists here.
+    pub(crate) const COMPRESSED: u16 = 0x00ff;
+    pub(crate) const ENCRYPTED: u16 = 0x4000;
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Header {
+    kind: U32,
+    /// Of the whole attribute, in bytes.
+    length: U32,
+    non_resident: u8,
+    /// In UTF-16 units.
+    name_length: u8,
+    name_offset: U16,
+    flags: U16,
+    id: U16,
+}
+const HEADER_SIZE: usize = size_of::<Header>();
+const _: () = assert!(HEADER_SIZE == 16);
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Resident {
+    header: [u8; HEADER_SIZE],
+    value_length: U32,
+    value_offset: U16,
+    indexed: u8,
+    padding: u8,
+}
+const _: () = assert!(size_of::<Resident>() == 24);
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct NonResident {
+    header: [u8; HEADER_SIZE],
+    lowest_vcn: U64,
+    /// The last cluster of this piece; -1 where there is none.
+    highest_vcn: U64,
+    mapping_pairs_offset: U16,
+    compression_unit: u8,
+    padding: [u8; 5],
+    /// These three are right only in the piece that begins at VCN 0. In bytes.
+    allocated_size: U64,
+    data_size: U64,
+    valid_size: U64,
+}
+const _: () = assert!(size_of::<NonResident>() == 64);
+
+/// One attribute, or one piece of it.
+pub(crate) struct Attribute<'r> {
+    pub(crate) kind: u32,
+    /// UTF-16, little endian; empty for most.
+    pub(crate) name: &'r [u8],
+    pub(crate) flags: u16,
+    /// Byte offset in the record.
+    pub(crate) at: usize,
+    pub(crate) content: Content<'r>,
+}
+
+/// Where the content of an attribute lies.
+pub(crate) enum Content<'r> {
+    /// In the record.
+    Resident(&'r [u8]),
+    /// In clusters.
+    NonResident(Piece<'r>),
+}
+
+/// A piece of a non-resident attribute: all of it, or what fits into one record.
+pub(crate) struct Piece<'r> {
+    pub(crate) lowest: Vcn,
+    /// The cluster behind the last one, as the header says it.
+    pub(crate) end: Vcn,
+    /// In bytes; right only where `lowest` is zero.
+    pub(crate) sizes: Sizes,
+    /// The runs as they are encoded.
+    pub(crate) mapping_pairs: &'r [u8],
+    /// Where these begin in the record.
+    pub(crate) mapping_pairs_at: usize,
+}
+
+/// How long a stream is, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sizes {
+    pub(crate) data: u64,
+    /// What was ever written; behind it the stream is zero, whatever the clusters hold.
+    pub(crate) valid: u64,
+}
+
+/// Goes through the attributes of a record.
+pub(crate) fn each<'r>(
+    record: &Record<'r>,
+    mut visit: impl FnMut(Attribute<'r>) -> Result<(), Mismatch>,
+) -> Result<(), Mismatch> {
+    let bytes = record.bytes;
+    let mut at = record.first_attribute;
+    loop {
+        // The end mark may be cut to its first four bytes.
+        match super::field::u32(bytes, at) {
+            Some(kind::END) => return Ok(()),
+            Some(_) => {}
+            None => return Err(Mismatch::new(at, "an attribute or the end mark", "the end of the record")),
+        }
+        let (attribute, length) = parse(&bytes[at..]).map_err(|mismatch| mismatch.shifted(at))?;
+        visit(Attribute { at, ..attribute })?;
+        at += length;
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<(Attribute<'_>, usize), Mismatch> {
+    let Ok((header, _)) = Header::ref_from_prefix(bytes) else {
+        return Err(Mismatch::new(0, "an attribute header", "the end of the record"));
+    };
+    let length = header.length.get() as usize;
+    if length < size_of::<Resident>() || !length.is_multiple_of(8) || length > bytes.len() {
+        let expected = format!("an attribute of 24 to {} bytes, a multiple of 8", bytes.len());
+        return Err(Mismatch::new(std::mem::offset_of!(Header, length), expected, length));
+    }
+    let bytes = &bytes[..length];
+    let name_at = usize::from(header.name_offset.get());
+    let name_length = usize::from(header.name_length) * 2;
+    let Some(name) =
+        (if name_length == 0 { Some(&bytes[..0]) } else { bytes.get(name_at..name_at + name_length) })
+    else {
+        let found = format!("{name_length} bytes at {name_at}");
+        return Err(Mismatch::new(
+            std::mem::offset_of!(Header, name_offset),
+            "a name inside the attribute",
+            found,
+        ));
+    };
+    let content = match header.non_resident {
+        0 => Content::Resident(resident(bytes)?),
+        1 => Content::NonResident(non_resident(bytes)?),
+        other => {
+            let at = std::mem::offset_of!(Header, non_resident);
+            return Err(Mismatch::new(at, "0 (resident) or 1 (not)", other));
+        }
+    };
+    let attribute = Attribute { kind: header.kind.get(), name, flags: header.flags.get(), at: 0, content };
+    Ok((attribute, length))
+}
+
+fn resident(bytes: &[u8]) -> Result<&[u8], Mismatch> {
+    let value = Resident::ref_from_prefix(bytes).ok().and_then(|(resident, _)| {
+        let start = usize::from(resident.value_offset.get());
+        bytes.get(start..start.checked_add(resident.value_length.get() as usize)?)
+    });
+    value.ok_or_else(|| {
+        let at = std::mem::offset_of!(Resident, value_length);
+        Mismatch::new(
+            at,
+            format!("a value inside the attribute of {} bytes", bytes.len()),
+            "one that leaves it",
+        )
+    })
+}
+
+fn non_resident(bytes: &[u8]) -> Result<Piece<'_>, Mismatch> {
+    let Ok((piece, _)) = NonResident::ref_from_prefix(bytes) else {
+        return Err(Mismatch::new(0, "a non-resident attribute of 64 bytes or more", bytes.len()));
+    };
+    let (lowest, highest) = (piece.lowest_vcn.get(), piece.highest_vcn.get());
+    let end = highest.wrapping_add(1);
+    if lowest > end {
+        let found = format!("{lowest} to {highest}");
+        return Err(Mismatch::new(
+            std::mem::offset_of!(NonResident, lowest_vcn),
+            "a range of clusters",
+            found,
+        ));
+    }
+    let (data, valid) = (piece.data_size.get(), piece.valid_size.get());
+    if lowest == 0 && (valid > data || i64::try_from(data).is_err()) {
+        let at = std::mem::offset_of!(NonResident, data_size);
+        let found = format!("{data} bytes, {valid} of them valid");
+        return Err(Mismatch::new(at, "a size that is not below its valid part", found));
+    }
+    let mapping_pairs_at = usize::from(piece.mapping_pairs_offset.get());
+    match bytes.get(mapping_pairs_at..) {
+        Some(mapping_pairs) if mapping_pairs_at >= size_of::<NonResident>() => Ok(Piece {
+            lowest: Vcn(lowest),
+            end: Vcn(end),
+            sizes: Sizes { data, valid },
+            mapping_pairs,
+            mapping_pairs_at,
+        }),
+        _ => {
+            let at = std::mem::offset_of!(NonResident, mapping_pairs_offset);
+            Err(Mismatch::new(at, "runs inside the attribute", mapping_pairs_at))
+        }
+    }
+}

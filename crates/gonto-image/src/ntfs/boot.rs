@@ -1,0 +1,170 @@
+//! The boot sector: the geometry of a volume.
+
+use zerocopy::little_endian::{U16, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Lcn;
+use crate::error::{Error, Mismatch};
+use crate::source::ReadAt;
+
+/// BIOS parameter block of NTFS; fields of FAT that NTFS leaves zero are `unused`.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct BootSector {
+    jump: [u8; 3],
+    oem_id: [u8; 8],
+    bytes_per_sector: U16,
+    /// Up to 128 the number itself, above it `2^(256 - n)`.
+    sectors_per_cluster: u8,
+    unused1: [u8; 26],
+    /// In sectors; the backup of the boot sector lies behind them.
+    total_sectors: U64,
+    mft_lcn: U64,
+    mft_mirror_lcn: U64,
+    /// Positive in clusters, negative `2^-n` bytes.
+    record_size: i8,
+    unused2: [u8; 3],
+    index_block_size: i8,
+    unused3: [u8; 3],
+    serial_number: U64,
+    checksum: [u8; 4],
+    code: [u8; 426],
+    signature: [u8; 2],
+}
+const _: () = assert!(size_of::<BootSector>() == 512);
+
+/// The sizes that everything else of a volume is counted in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// In bytes, a power of two from 512 to 2 MiB (256 on disks that Windows would not take).
+    pub(crate) cluster_size: u64,
+    /// How many clusters the volume has.
+    pub(crate) clusters: u64,
+    /// Bytes of a record of `$MFT`, a power of two from 512 to 64 KiB.
+    pub(crate) record_size: usize,
+    /// Where `$MFT` begins.
+    pub(crate) mft: Lcn,
+}
+
+impl Geometry {
+    /// Reads the boot sector at the start of `volume`.
+    ///
+    /// # Errors
+    /// [`Error::BootSector`] for values that no NTFS has, [`Error::Read`] from below.
+    pub(crate) fn read(volume: &dyn ReadAt) -> Result<Self, Error> {
+        let mut bytes = [0; size_of::<BootSector>()];
+        let length = bytes.len();
+        volume.read_at(&mut bytes, 0).map_err(|source| Error::Read {
+            what: "the NTFS boot sector",
+            offset: 0,
+            length,
+            source,
+        })?;
+        let boot: BootSector = zerocopy::transmute!(bytes);
+        Self::new(&boot, volume.size()).map_err(Mismatch::in_boot_sector)
+    }
+
+    fn new(boot: &BootSector, volume_size: u64) -> Result<Self, Mismatch> {
+        let sector_size = u64::from(boot.bytes_per_sector.get());
+        if !sector_size.is_power_of_two() || !(256..=4096).contains(&sector_size) {
+            let at = std::mem::offset_of!(BootSector, bytes_per_sector);
+            return Err(Mismatch::new(at, "sectors of 256, 512, 1024, 2048 or 4096 bytes", sector_size));
+        }
+        let cluster_size = cluster_size(boot.sectors_per_cluster, sector_size)?;
+        let total_sectors = boot.total_sectors.get();
+        let inside = total_sectors.checked_mul(sector_size).filter(|size| *size <= volume_size);
+        let clusters = inside.map(|size| size / cluster_size).filter(|clusters| *clusters > 0);
+        let Some(clusters) = clusters else {
+            let at = std::mem::offset_of!(BootSector, total_sectors);
+            let expected = format!("a size between one cluster and the {volume_size} bytes of the volume");
+            return Err(Mismatch::new(
+                at,
+                expected,
+                format!("{total_sectors} sectors of {sector_size} bytes"),
+            ));
+        };
+        let mft = boot.mft_lcn.get();
+        if mft >= clusters {
+            let at = std::mem::offset_of!(BootSector, mft_lcn);
+            return Err(Mismatch::new(at, format!("$MFT below cluster {clusters}"), mft));
+        }
+        let record_size = record_size(boot.record_size, cluster_size)?;
+        Ok(Self { cluster_size, clusters, record_size, mft: Lcn(mft) })
+    }
+
+    /// Where a cluster begins, in bytes of the volume. Clusters of a volume are checked to lie inside it, so that the
+    /// product is no bigger than its size.
+    pub(crate) fn offset(&self, lcn: Lcn) -> u64 {
+        lcn.0 * self.cluster_size
+    }
+}
+
+fn cluster_size(raw: u8, sector_size: u64) -> Result<u64, Mismatch> {
+    let sectors = match raw {
+        0..=128 => u64::from(raw),
+        _ => 1u64.checked_shl(256 - u32::from(raw)).unwrap_or(0),
+    };
+    let size = sectors.checked_mul(sector_size).filter(|size| size.is_power_of_two() && *size <= 2 << 20);
+    size.ok_or_else(|| {
+        let at = std::mem::offset_of!(BootSector, sectors_per_cluster);
+        Mismatch::new(at, "clusters of a power of two up to 2 MiB", format!("{raw:#04x}"))
+    })
+}
+
+fn record_size(raw: i8, cluster_size: u64) -> Result<usize, Mismatch> {
+    let size = match raw {
+        0.. => u64::from(raw.unsigned_abs()).checked_mul(cluster_size),
+        _ => 1u64.checked_shl(u32::from(raw.unsigned_abs())),
+    };
+    let size = size.filter(|size| size.is_power_of_two() && (512..=64 << 10).contains(size));
+    size.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| {
+        let at = std::mem::offset_of!(BootSector, record_size);
+        Mismatch::new(at, "records of a power of two from 512 bytes to 64 KiB", raw)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::FromZeros;
+
+    fn boot(edit: impl FnOnce(&mut BootSector)) -> Result<Geometry, Mismatch> {
+        let mut boot = BootSector::new_zeroed();
+        boot.bytes_per_sector = 512.into();
+        boot.sectors_per_cluster = 8;
+        boot.total_sectors = 8000.into();
+        boot.mft_lcn = 0.into();
+        boot.record_size = -10;
+        edit(&mut boot);
+        Geometry::new(&boot, 8001 * 512)
+    }
+
+    #[test]
+    fn sizes_are_read_in_both_encodings() {
+        let geometry = boot(|_| {}).unwrap();
+        assert_eq!((geometry.cluster_size, geometry.clusters, geometry.record_size), (4096, 1000, 1024));
+        assert_eq!(boot(|b| b.record_size = 1).unwrap().record_size, 4096);
+        assert_eq!(boot(|b| b.sectors_per_cluster = 128).unwrap().cluster_size, 64 << 10);
+        assert_eq!(boot(|b| b.sectors_per_cluster = 0xf4).unwrap().cluster_size, 2 << 20);
+    }
+
+    #[test]
+    fn impossible_values_are_refused_at_their_place() {
+        let at = |edit: fn(&mut BootSector)| boot(edit).unwrap_err().at;
+        assert_eq!(at(|b| b.bytes_per_sector = 500.into()), 0x0b);
+        assert_eq!(at(|b| b.bytes_per_sector = 8192.into()), 0x0b);
+        for raw in [0, 3, 0x81, 0xf0, 0xff] {
+            assert_eq!(
+                boot(|b| b.sectors_per_cluster = raw).map_err(|m| m.at).err(),
+                (raw != 0xff).then_some(0x0d)
+            );
+        }
+        assert_eq!(at(|b| b.total_sectors = 0.into()), 0x28);
+        assert_eq!(at(|b| b.total_sectors = 8002.into()), 0x28);
+        assert_eq!(at(|b| b.total_sectors = u64::MAX.into()), 0x28);
+        assert_eq!(at(|b| b.mft_lcn = 1000.into()), 0x30);
+        for raw in [0, 3, 17, -8, -17, -64, -128] {
+            assert_eq!(boot(|b| b.record_size = raw).unwrap_err().at, 0x40);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `$MFT`, the table of all records, and how it is found: its first record describes where the others are.
+
+use std::sync::Arc;
+
+use super::attribute::Sizes;
+use super::boot::Geometry;
+use super::inode::Parts;
+use super::record::Record;
+use super::runs::Runs;
+use super::stream::{Mapped, Stream, read_runs};
+use super::{Vcn, attribute_list};
+use crate::error::{Error, Mismatch};
+use crate::source::ReadAt;
+
+/// The records of a volume.
+pub(crate) struct Mft {
+    pub(crate) volume: Arc<dyn ReadAt>,
+    pub(crate) geometry: Geometry,
+    runs: Runs,
+    valid: u64,
+    records: u64,
+}
+
+/// 16 GiB of records of 1 KiB. The scan keeps four bytes for each, even for those that are not in use.
+const MOST_RECORDS: u64 = 1 << 24;
+
+impl Mft {
+    /// Finds `$MFT` on a volume. Where it is so fragmented that its runs need several records, these are looked up by the
+    /// runs that are known already, as Windows lays them out.
+    ///
+    /// # Errors
+    /// [`Error::BootSector`], [`Error::Record`], [`Error::TooMany`], [`Error::Read`].
+    pub(crate) fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        let geometry = Geometry::read(volume.as_ref())?;
+        let start = geometry.offset(geometry.mft);
+        let mut raw = vec![0; geometry.record_size];
+        let length = raw.len();
+        volume.read_at(&mut raw, start).map_err(|source| Error::Read {
+            what: "the record of $MFT",
+            offset: start,
+            length,
+            source,
+        })?;
+        let mut parts = Parts::default();
+        let place = |mismatch: Mismatch| mismatch.in_record(0, start);
+        let sequence = read_base(&mut raw, &geometry, &mut parts).map_err(place)?;
+        let list = parts.take_list().map_err(place)?;
+
+        let mut mft =
+            Self { volume, geometry, runs: parts.data.so_far(), valid: u64::MAX, records: u64::MAX };
+        if let Some(list) = list {
+            let list = mft.read_small(&list, attribute_list::LONGEST, 0)?;
+            let records = attribute_list::extension_records(&list, 0).map_err(place)?;
+            for reference in records {
+                mft.read_extension(reference, super::Reference { record: 0, sequence }, &mut parts)?;
+                mft.runs = parts.data.so_far();
+            }
+        }
+        let Some(Stream::Mapped(Mapped { runs, sizes })) =
+            parts.data.finish(&geometry).map_err(place)?.map(|data| data.stream)
+        else {
+            return Err(place(Mismatch::new(0, "a non-resident $DATA of $MFT", "none")));
+        };
+        Self::complete(mft, runs, sizes)
+    }
+
+    fn complete(self, runs: Runs, sizes: Sizes) -> Result<Self, Error> {
+        let records = sizes.data / self.geometry.record_size as u64;
+        if records > MOST_RECORDS {
+            return Err(Error::TooMany { what: "file records", found: records, limit: MOST_RECORDS });
+        }
+        refuse_shared_clusters(&runs)
+            .map_err(|mismatch| mismatch.in_record(0, self.geometry.offset(self.geometry.mft)))?;
+        Ok(Self { runs, valid: sizes.valid, records, ..self })
+    }
+
+    /// How many records there are, used or not.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Reads raw records from number `first` on into `buf`, whose length is a multiple of the record size.
+    pub(crate) fn read_raw(&self, first: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let at = first.saturating_mul(self.geometry.record_size as u64);
+        let length = buf.len();
+        read_runs(self.volume.as_ref(), &self.geometry, &self.runs, self.valid, buf, at)
+            .map_err(|source| Error::Read { what: "$MFT", offset: self.place(first), length, source })
+    }
+
+    /// Where on the volume a record begins, for messages; 0 when it is not in the table.
+    pub(crate) fn place(&self, record: u64) -> u64 {
+        let at = record.saturating_mul(self.geometry.record_size as u64);
+        let extent = self.runs.from(Vcn(at / self.geometry.cluster_size));
+        extent
+            .and_then(|extent| extent.lcn)
+            .map_or(0, |lcn| self.geometry.offset(lcn) + at % self.geometry.cluster_size)
+    }
+
+    /// Reads a record that continues `base`, and adds its attributes to `parts`.
+    pub(crate) fn read_extension(
+        &self,
+        reference: super::Reference,
+        base: super::Reference,
+        parts: &mut Parts,
+    ) -> Result<(), Error> {
+        let at = self.place(base.record);
+        if reference.record >= self.records {
+            let expected = format!("extension records below {}", self.records);
+            return Err(Mismatch::new(0, expected, reference).in_record(base.record, at));
+        }
+        let mut raw = vec![0; self.geometry.record_size];
+        self.read_raw(reference.record, &mut raw)?;
+        let mut read = |raw: &mut [u8]| {
+            let record = Record::open(raw, reference.record)?;
+            let found = record.base.filter(|_| record.in_use && record.sequence == reference.sequence);
+            if found != Some(base) {
+                let expected = format!("sequence number {}, in use, continuing {base}", reference.sequence);
+                let use_of_it = if record.in_use { "in use" } else { "free" };
+                let whose = record.base.map_or("a base record".into(), |base| format!("continuing {base}"));
+                let found = format!("sequence number {}, {use_of_it}, {whose}", record.sequence);
+                return Err(Mismatch::new(0x10, expected, found));
+            }
+            parts.gather(&record, &self.geometry)
+        };
+        read(&mut raw).map_err(|mismatch| mismatch.in_record(reference.record, self.place(reference.record)))
+    }
+
+    /// Reads all of a stream that is known to be small.
+    pub(crate) fn read_small(&self, stream: &Stream, limit: u64, record: u64) -> Result<Vec<u8>, Error> {
+        let size = stream.size();
+        if size > limit {
+            let expected = format!("an attribute of at most {limit} bytes");
+            return Err(Mismatch::new(0, expected, size).in_record(record, self.place(record)));
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        let length = bytes.len();
+        stream.read_at(self.volume.as_ref(), &self.geometry, &mut bytes, 0).map_err(|source| {
+            Error::Read { what: "an attribute of a file", offset: self.place(record), length, source }
+        })?;
+        Ok(bytes)
+    }
+}
+
+fn read_base(raw: &mut [u8], geometry: &Geometry, parts: &mut Parts) -> Result<u16, Mismatch> {
+    let record = Record::open(raw, 0)?;
+    if !record.in_use {
+        return Err(Mismatch::new(0x16, "the record of $MFT in use", "a free one"));
+    }
+    parts.gather(&record, geometry)?;
+    Ok(record.sequence)
+}
+
+/// A table that lies on itself would make many files of few bytes.
+fn refuse_shared_clusters(runs: &Runs) -> Result<(), Mismatch> {
+    let mut extents: Vec<_> =
+        runs.extents().filter_map(|extent| extent.lcn.map(|lcn| (lcn.0, lcn.0 + extent.length))).collect();
+    extents.sort_unstable();
+    match extents.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+        Some(pair) => Err(Mismatch::new(
+            0,
+            "clusters of $MFT that are its only once",
+            format!("cluster {} twice", pair[1].0),
+        )),
+        None => Ok(()),
+    }
+}

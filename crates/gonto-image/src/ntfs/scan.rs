@@ -1,0 +1,111 @@
+//! The scan: all records of `$MFT` become [`Inode`]s at once.
+
+use super::Reference;
+use super::inode::Inode;
+use super::mft::Mft;
+use super::record::is_live_base;
+use crate::error::{Error, Mismatch};
+use crate::parallel::map_in_order;
+
+/// How much of `$MFT` a thread reads at a time: enough to keep a disk busy, little enough to stay in a processor's cache.
+const CHUNK: usize = 1 << 20;
+
+/// All files of a volume, in the order of their records.
+pub(crate) struct Inodes {
+    inodes: Vec<Inode>,
+    /// For each record one more than the place in `inodes`, or 0 where there is no sound file.
+    by_record: Vec<u32>,
+}
+
+impl Inodes {
+    /// Reads all of `$MFT`. Records that are free, continue others or lie are left out: only those that a directory leads
+    /// to matter, and [`find`](Self::find) tells what is wrong with them.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when `$MFT` cannot be read.
+    pub(crate) fn scan(mft: &Mft) -> Result<Self, Error> {
+        let record_size = mft.geometry.record_size;
+        let records = usize::try_from(mft.records()).unwrap_or(usize::MAX);
+        let per_chunk = CHUNK / record_size;
+        let chunks = map_in_order(records.div_ceil(per_chunk), |chunk| {
+            let first = chunk * per_chunk;
+            scan_chunk(mft, first, per_chunk.min(records - first))
+        });
+        let mut inodes = Vec::new();
+        let mut by_record = vec![0; records];
+        for chunk in chunks {
+            for inode in chunk? {
+                let (Ok(record), Ok(place)) =
+                    (usize::try_from(inode.record), u32::try_from(inodes.len() + 1))
+                else {
+                    continue;
+                };
+                by_record[record] = place;
+                inodes.push(inode);
+            }
+        }
+        Ok(Self { inodes, by_record })
+    }
+
+    /// All of them; a place in this slice is what [`find`](Self::find) gives.
+    pub(crate) fn all(&self) -> &[Inode] {
+        &self.inodes
+    }
+
+    pub(crate) fn all_mut(&mut self) -> &mut [Inode] {
+        &mut self.inodes
+    }
+
+    /// The file that a directory entry refers to, as its place in [`all`](Self::all).
+    ///
+    /// # Errors
+    /// [`Error::Record`] when the record is free, was used again for another file, or lies.
+    pub(crate) fn find(&self, mft: &Mft, reference: Reference) -> Result<usize, Error> {
+        let index = self.find_any(mft, reference.record)?;
+        let found = self.inodes[index].sequence;
+        if found == reference.sequence {
+            return Ok(index);
+        }
+        let expected = format!("sequence number {}, as the directory says", reference.sequence);
+        Err(Mismatch::new(0x10, expected, found).in_record(reference.record, mft.place(reference.record)))
+    }
+
+    /// The file in a record, whatever its sequence number.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(crate) fn find_any(&self, mft: &Mft, record: u64) -> Result<usize, Error> {
+        let index = usize::try_from(record).ok().and_then(|record| self.by_record.get(record));
+        let Some(index) = index else {
+            let expected = format!("a record below {}, which is how many $MFT has", self.by_record.len());
+            return Err(Mismatch::new(0, expected, record).in_record(record, mft.place(record)));
+        };
+        (*index as usize).checked_sub(1).ok_or_else(|| why_not(mft, record))
+    }
+}
+
+fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Result<Vec<Inode>, Error> {
+    let record_size = mft.geometry.record_size;
+    let mut raw = vec![0; count * record_size];
+    mft.read_raw(first as u64, &mut raw)?;
+    let mut inodes = Vec::with_capacity(count);
+    for (record, raw) in (first as u64..).zip(raw.chunks_exact_mut(record_size)) {
+        if is_live_base(raw)
+            && let Ok(inode) = Inode::read(mft, record, raw)
+        {
+            inodes.push(inode);
+        }
+    }
+    inodes.shrink_to_fit();
+    Ok(inodes)
+}
+
+/// Reads a record again that the scan left out, to say what is wrong with it.
+fn why_not(mft: &Mft, record: u64) -> Error {
+    let mut raw = vec![0; mft.geometry.record_size];
+    match mft.read_raw(record, &mut raw).and_then(|()| Inode::read(mft, record, &mut raw)) {
+        Err(error) => error,
+        Ok(_) => Mismatch::new(0, "the same record as a moment ago", "another: the image is being changed")
+            .in_record(record, mft.place(record)),
+    }
+}

@@ -1,0 +1,56 @@
+//! Work that is split over the processors.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// More threads than this do not make the reading of one disk faster.
+const MOST_THREADS: usize = 8;
+
+/// Does `work` for every number below `count` and returns the results in that order.
+///
+/// Numbers are handed out in ascending order, so that a disk whose work items are sorted by place is read forwards.
+pub(crate) fn map_in_order<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(count);
+    if threads <= 1 {
+        return (0..count).map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let take_turns = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return done;
+            }
+            done.push((number, work(number)));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        // Where the system gives no more threads, those that there are (this one at least) do all the work.
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, take_turns).ok())
+            .collect();
+        let mut done = take_turns();
+        for other in others {
+            match other.join() {
+                Ok(part) => done.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::map_in_order;
+
+    #[test]
+    fn results_come_in_the_order_of_the_numbers() {
+        for count in [0, 1, 2, 1000] {
+            assert_eq!(map_in_order(count, |n| n * 3), (0..count).map(|n| n * 3).collect::<Vec<_>>());
+        }
+    }
+}

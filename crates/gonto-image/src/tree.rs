@@ -1,0 +1,201 @@
+//! The file tree: what a mount shows.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::container::virtual_disk;
+use crate::error::Error;
+use crate::filesystem::find_ntfs;
+use crate::ntfs::boot::Geometry;
+use crate::ntfs::mft::Mft;
+use crate::ntfs::runs::Runs;
+use crate::ntfs::stream::read_runs;
+use crate::source::ReadAt;
+
+mod build;
+mod entries;
+mod link;
+mod node;
+mod note;
+
+pub use entries::Entries;
+pub use node::{Kind, Node, NodeId, Timestamp};
+pub use note::{Note, Reason};
+
+use entries::Directory;
+use note::Notes;
+
+/// All files of an image, ready to be shown: names, sizes, times, links and where the content lies.
+///
+/// It is never changed. Any number of threads can ask at once.
+pub struct FileTree {
+    volume: Arc<dyn ReadAt>,
+    geometry: Geometry,
+    nodes: Vec<Node>,
+    contents: Vec<Content>,
+    /// For hard links the folder of the name that was met first; the root is its own.
+    parents: Vec<NodeId>,
+    directories: Vec<Directory>,
+    notes: Notes,
+    label: String,
+}
+
+/// What is behind a node.
+#[derive(Debug)]
+enum Content {
+    /// Place in `FileTree::directories`.
+    Directory(u32),
+    /// So small that it lay in the file's record.
+    Inline(Box<[u8]>),
+    /// In clusters. Behind the valid bytes the file is zero.
+    Mapped { runs: Runs, valid: u64 },
+    /// The target of a symbolic link.
+    Link(Box<[u8]>),
+    /// There, but not read.
+    Unreadable(Reason),
+}
+
+impl FileTree {
+    /// Opens an image: recognises the container by its content (VHD, else the bytes of a disk), finds the volume (the first
+    /// NTFS partition of a GPT or MBR, or a bare volume) and reads all of its metadata.
+    ///
+    /// # Errors
+    /// See [`Error`]: the container, the partition table or the file system is another one, is damaged, or cannot be read.
+    pub fn open(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        let (_, disk) = virtual_disk(image)?;
+        Self::open_disk(disk)
+    }
+
+    /// Opens a disk or a volume that is no container any more.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_disk(disk: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        build::build(&Mft::open(find_ntfs(disk)?)?)
+    }
+
+    /// The directory that everything lies in.
+    #[must_use]
+    pub fn root(&self) -> NodeId {
+        NodeId(0)
+    }
+
+    /// How many nodes there are; `NodeId(0)` up to this are all valid.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "the root is always there")]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// What is known of a node.
+    ///
+    /// # Panics
+    /// When `id` does not come from this tree.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The names in a directory, sorted by their bytes; empty for what is no directory.
+    ///
+    /// # Panics
+    /// When `dir` does not come from this tree.
+    #[must_use]
+    pub fn entries(&self, dir: NodeId) -> Entries<'_> {
+        match &self.contents[dir.index()] {
+            Content::Directory(index) => self.directories[*index as usize].entries(),
+            _ => Entries::default(),
+        }
+    }
+
+    /// The node that a name in a directory leads to. Names are compared byte by byte.
+    #[must_use]
+    pub fn lookup(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.entries(dir).find(name)
+    }
+
+    /// The folder that a node lies in (for hard links one of them); the root lies in itself.
+    #[must_use]
+    pub fn parent(&self, id: NodeId) -> NodeId {
+        self.parents[id.index()]
+    }
+
+    /// Path of a node from the root, with slashes; empty for the root. For messages: it is searched for, and lone
+    /// surrogates are replaced.
+    #[must_use]
+    pub fn path(&self, id: NodeId) -> String {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != self.root() {
+            let parent = self.parent(at);
+            let name =
+                self.entries(parent).iter().find(|(_, node)| *node == at).map_or(&b"?"[..], |(name, _)| name);
+            names.push(String::from_utf8_lossy(name));
+            at = parent;
+        }
+        names.reverse();
+        names.join("/")
+    }
+
+    /// Target of a symbolic link, with slashes; empty for what is no link. A target of Windows that lies in the volume is
+    /// relative to the folder of the link.
+    #[must_use]
+    pub fn link_target(&self, link: NodeId) -> &[u8] {
+        match &self.contents[link.index()] {
+            Content::Link(target) => target,
+            _ => &[],
+        }
+    }
+
+    /// Reads the content of a file from `offset` on, and returns how many bytes were read: as many as `buf` holds, or as
+    /// there are up to the end of the file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for what is no file;
+    /// [`io::ErrorKind::Unsupported`], with the path and the reason, for content that is not read; what the image says.
+    pub fn read_at(&self, file: NodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = self.node(file).size.saturating_sub(offset);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
+        let buf = &mut buf[..length];
+        match &self.contents[file.index()] {
+            Content::Inline(bytes) => bytes.as_ref().read_at(buf, if length == 0 { 0 } else { offset })?,
+            Content::Mapped { runs, valid } => {
+                read_runs(self.volume.as_ref(), &self.geometry, runs, *valid, buf, offset)?;
+            }
+            Content::Unreadable(reason) => {
+                let message = format!("{}: {reason}", self.path(file));
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+            Content::Directory(_) => return Err(io::ErrorKind::IsADirectory.into()),
+            Content::Link(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        Ok(length)
+    }
+
+    /// What is shown incompletely, and why: the first hundred cases.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes.kept
+    }
+
+    /// How many notes there would be without a limit.
+    #[must_use]
+    pub fn note_count(&self) -> u64 {
+        self.notes.total
+    }
+
+    /// The volume's label; often empty.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+impl std::fmt::Debug for FileTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileTree")
+            .field("label", &self.label)
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
+    }
+}

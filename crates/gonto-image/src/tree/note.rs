@@ -1,0 +1,101 @@
+//! What is shown incompletely, and why.
+
+use std::fmt;
+
+/// One thing that the tree does not show as Windows would.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// Path in the volume, with slashes; empty for the volume itself.
+    pub path: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why something is shown incompletely.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Content compressed by NTFS.
+    Lznt1,
+    /// Content compressed by the Windows Overlay Filter.
+    Wof,
+    /// Content encrypted by EFS, whose keys are not in the image.
+    Encrypted,
+    /// Content in the chunk store of data deduplication.
+    Dedup,
+    /// Content in a cloud, and not in the image.
+    CloudPlaceholder,
+    /// A file with a reparse point that is not known.
+    ReparsedFile(u32),
+    /// A directory with a reparse point that is not known.
+    ReparsedDirectory(u32),
+    /// A link without a target, or with one that no system could follow.
+    BrokenLink,
+    /// A link to another volume.
+    LinkOutside,
+    /// A name with a slash or a zero byte, or one that means a folder on Linux.
+    ImpossibleName,
+    /// A name of more than 255 bytes.
+    LongName,
+    /// The volume was not unmounted by the system that wrote it last.
+    DirtyVolume,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "the volume: {}", self.reason),
+            path => write!(f, "{path}: {}", self.reason),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lznt1 => f.write_str("compressed with LZNT1, which is not read yet"),
+            Self::Wof => f.write_str("compressed with WOF (CompactOS), which is not read yet"),
+            Self::Encrypted => f.write_str("encrypted with EFS, whose keys are not in the image"),
+            Self::Dedup => f.write_str("deduplicated, which is not read"),
+            Self::CloudPlaceholder => {
+                f.write_str("a placeholder whose content lies in a cloud, not in the image")
+            }
+            Self::ReparsedFile(tag) => {
+                write!(f, "a file with the reparse point {tag:#010x}, which is not read")
+            }
+            Self::ReparsedDirectory(tag) => {
+                write!(
+                    f,
+                    "a directory with the reparse point {tag:#010x}, which may hide what it really holds"
+                )
+            }
+            Self::BrokenLink => f.write_str("a link without a target that can be followed"),
+            Self::LinkOutside => f.write_str("a link that points out of the volume"),
+            Self::ImpossibleName => f.write_str("left out, because Linux cannot have such a name"),
+            Self::LongName => f.write_str("a name of more than 255 bytes, which Linux may not show"),
+            Self::DirtyVolume => f.write_str(
+                "not unmounted properly when it was written, so that the last changes may be missing",
+            ),
+        }
+    }
+}
+
+/// The notes of a tree.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) kept: Vec<Note>,
+    pub(super) total: u64,
+}
+
+/// Nobody reads more, and an image may have a million reasons.
+const MOST_KEPT: usize = 100;
+
+impl Notes {
+    /// Adds a note; its path is only made up when it is going to be kept.
+    pub(super) fn add(&mut self, reason: Reason, path: impl FnOnce() -> String) {
+        self.total += 1;
+        if self.kept.len() < MOST_KEPT {
+            self.kept.push(Note { path: path(), reason });
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The structures of a VHD as they lie in the file, and what they mean by themselves.
+
+use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::error::Mismatch;
+
+pub(super) const SECTOR: u64 = 512;
+pub(super) const FOOTER_SIZE: usize = 512;
+
+const FOOTER_COOKIE: [u8; 8] = *b"conectix";
+const HEADER_COOKIE: [u8; 8] = *b"cxsparse";
+const VERSION_1_0: u32 = 0x0001_0000;
+
+/// "Hard Disk Footer Format".
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct Footer {
+    pub(super) cookie: [u8; 8],
+    pub(super) features: U32,
+    pub(super) file_format_version: U32,
+    /// Byte offset of the dynamic header; all ones in a fixed disk.
+    pub(super) data_offset: U64,
+    /// Seconds since 2000-01-01 UTC.
+    pub(super) time_stamp: U32,
+    pub(super) creator_application: [u8; 4],
+    pub(super) creator_version: U32,
+    pub(super) creator_host_os: [u8; 4],
+    pub(super) original_size: U64,
+    /// Size of the disk in bytes.
+    pub(super) current_size: U64,
+    /// Cylinders (two bytes), heads, sectors a track.
+    pub(super) disk_geometry: U32,
+    pub(super) disk_type: U32,
+    pub(super) checksum: U32,
+    pub(super) unique_id: [u8; 16],
+    pub(super) saved_state: u8,
+    pub(super) reserved: [u8; 427],
+}
+const _: () = assert!(size_of::<Footer>() == FOOTER_SIZE);
+
+pub(super) const DATA_OFFSET_AT: usize = std::mem::offset_of!(Footer, data_offset);
+pub(super) const CURRENT_SIZE_AT: usize = std::mem::offset_of!(Footer, current_size);
+pub(super) const DISK_TYPE_AT: usize = std::mem::offset_of!(Footer, disk_type);
+const FOOTER_CHECKSUM_AT: usize = std::mem::offset_of!(Footer, checksum);
+
+/// The disk types that are in use; 0, 1, 5 and 6 are reserved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DiskType {
+    Fixed = 2,
+    Dynamic = 3,
+    Differencing = 4,
+}
+
+impl DiskType {
+    pub(super) fn from_raw(raw: u32) -> Option<Self> {
+        [Self::Fixed, Self::Dynamic, Self::Differencing].into_iter().find(|known| *known as u32 == raw)
+    }
+}
+
+impl Footer {
+    pub(super) fn has_cookie(&self) -> bool {
+        self.cookie == FOOTER_COOKIE
+    }
+
+    /// Whether this was a footer before something damaged it: the fields that hardly differ between VHDs tell, even
+    /// where the cookie does not. It matters for fixed disks, which would otherwise pass for the bytes of a disk.
+    pub(super) fn looks_like_one(&self) -> bool {
+        let version = self.file_format_version.get() == VERSION_1_0;
+        let kind = DiskType::from_raw(self.disk_type.get()).is_some();
+        self.has_cookie() || (version && kind)
+    }
+
+    pub(super) fn verify(&self) -> Result<(), Mismatch> {
+        if !self.has_cookie() {
+            let found = self.cookie.escape_ascii();
+            return Err(Mismatch::new(0, "the cookie \"conectix\"", format!("\"{found}\"")));
+        }
+        verify_checksum(self.as_bytes(), FOOTER_CHECKSUM_AT, self.checksum.get())
+    }
+}
+
+/// "Dynamic Disk Header Format".
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct DynamicHeader {
+    pub(super) cookie: [u8; 8],
+    /// Not used, all ones.
+    pub(super) data_offset: U64,
+    /// Byte offset of the block table.
+    pub(super) table_offset: U64,
+    pub(super) header_version: U32,
+    /// Entries of the block table: the disk has no more blocks.
+    pub(super) max_table_entries: U32,
+    /// Bytes of the disk in a block, without its sector bitmap; a power of two, 2 MiB as a rule.
+    pub(super) block_size: U32,
+    pub(super) checksum: U32,
+    pub(super) parent_unique_id: [u8; 16],
+    pub(super) parent_time_stamp: U32,
+    pub(super) reserved: U32,
+    pub(super) parent_unicode_name: [U16; 256],
+    pub(super) parent_locators: [[u8; 24]; 8],
+    pub(super) reserved2: [u8; 256],
+}
+const _: () = assert!(size_of::<DynamicHeader>() == 1024);
+
+pub(super) const TABLE_OFFSET_AT: usize = std::mem::offset_of!(DynamicHeader, table_offset);
+pub(super) const TABLE_ENTRIES_AT: usize = std::mem::offset_of!(DynamicHeader, max_table_entries);
+pub(super) const BLOCK_SIZE_AT: usize = std::mem::offset_of!(DynamicHeader, block_size);
+const HEADER_CHECKSUM_AT: usize = std::mem::offset_of!(DynamicHeader, checksum);
+
+impl DynamicHeader {
+    pub(super) fn verify(&self) -> Result<(), Mismatch> {
+        if self.cookie != HEADER_COOKIE {
+            let found = self.cookie.escape_ascii();
+            return Err(Mismatch::new(0, "the cookie \"cxsparse\"", format!("\"{found}\"")));
+        }
+        verify_checksum(self.as_bytes(), HEADER_CHECKSUM_AT, self.checksum.get())
+    }
+}
+
+/// The checksum is the one's complement of the sum of all bytes, its own field taken as zero.
+fn verify_checksum(bytes: &[u8], checksum_at: usize, stored: u32) -> Result<(), Mismatch> {
+    let computed = checksum(bytes, checksum_at);
+    if computed == stored {
+        return Ok(());
+    }
+    Err(Mismatch::new(checksum_at, format!("the checksum {computed:#010x}"), format!("{stored:#010x}")))
+}
+
+pub(super) fn checksum(bytes: &[u8], checksum_at: usize) -> u32 {
+    let all: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
+    let own: u32 = bytes[checksum_at..checksum_at + 4].iter().map(|byte| u32::from(*byte)).sum();
+    !(all - own)
+}

@@ -1,0 +1,275 @@
+//! Images that other software made, held against manifests that other readers made of them.
+//!
+//! The folder is named by `GONTO_CORPUS`; its README says what the files are. Each test goes through all images of its kind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "all of this file is a test; the lints only know functions marked as such"
+)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use gonto_image::partition::table;
+use gonto_image::{Error, FileTree, ImageFile, Kind, NodeId, ReadAt, virtual_disk};
+use support::{SparseMemory, paths, sha256, sha256_of};
+
+/// One line of `index.tsv`.
+struct Listed {
+    name: String,
+    stored_as: String,
+    format: String,
+    disk_hash: String,
+    partition_table: String,
+    filesystem: String,
+}
+
+fn corpus() -> Option<(PathBuf, Vec<Listed>)> {
+    let Some(folder) = std::env::var_os("GONTO_CORPUS").map(PathBuf::from) else {
+        eprintln!("skipped: no corpus (GONTO_CORPUS is not set)");
+        return None;
+    };
+    let index = fs::read_to_string(folder.join("index.tsv")).unwrap();
+    let listed = index.lines().skip(1).map(|line| {
+        let field: Vec<String> = line.split('\t').map(String::from).collect();
+        Listed {
+            name: field[0].clone(),
+            stored_as: field[1].clone(),
+            format: field[4].clone(),
+            disk_hash: field[6].clone(),
+            partition_table: field[7].clone(),
+            filesystem: field[8].clone(),
+        }
+    });
+    Some((folder.clone(), listed.collect()))
+}
+
+fn load(folder: &Path, image: &Listed) -> Arc<dyn ReadAt> {
+    let file = BufReader::new(File::open(folder.join(&image.stored_as)).unwrap());
+    let mut decoder = zstd::Decoder::with_buffer(file).unwrap();
+    decoder.window_log_max(27).unwrap();
+    Arc::new(SparseMemory::from_reader(decoder).unwrap())
+}
+
+fn is_ours(image: &Listed) -> bool {
+    matches!(image.format.as_str(), "vpc" | "raw") && image.stored_as.ends_with(".zst")
+}
+
+fn is_differencing(image: &Listed) -> bool {
+    image.name.contains("differential")
+}
+
+/// `path<TAB>size<TAB>sha256<TAB>mtime`, with `\\`, `\t` and `\n` escaped.
+fn manifest(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.replace("\\\\", "\\")).collect()
+}
+
+/// The files of a tree, as a manifest has them. Content that is told to be unreadable counts as `unreadable`.
+fn files(tree: &FileTree) -> Vec<String> {
+    let line = |(path, id): &(String, NodeId)| {
+        let node = tree.node(*id);
+        let hash = match sha256(tree, *id) {
+            Ok(hash) => hash,
+            Err(error) => {
+                let noted = tree.notes().iter().any(|note| error.to_string() == note.to_string());
+                assert!(noted, "no note tells of {error}");
+                "unreadable".into()
+            }
+        };
+        format!("{path}\t{}\t{hash}\t{}", node.size, node.modified.unix_nanos())
+    };
+    let all = paths(tree);
+    all.iter().filter(|(_, id)| tree.node(*id).kind == Kind::File).map(line).collect()
+}
+
+/// Compares line by line; where ours is unreadable the hash is not compared.
+fn compare(name: &str, ours: &[String], theirs: &[String]) -> usize {
+    let mut unreadable = 0;
+    let path = |line: &String| line.split('\t').next().unwrap().to_string();
+    let (ours_paths, theirs_paths): (Vec<_>, Vec<_>) =
+        (ours.iter().map(path).collect(), theirs.iter().map(path).collect());
+    assert_eq!(ours_paths, theirs_paths, "{name}: other files");
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        if ours.contains("\tunreadable\t") {
+            unreadable += 1;
+            let field = |line: &str, n: usize| line.split('\t').nth(n).unwrap().to_string();
+            assert_eq!(
+                (field(ours, 1), field(ours, 3)),
+                (field(theirs, 1), field(theirs, 3)),
+                "{name}: {ours}"
+            );
+        } else {
+            assert_eq!(ours, theirs, "{name}");
+        }
+    }
+    unreadable
+}
+
+#[test]
+fn every_file_equals_its_manifest() {
+    let Some((folder, images)) = corpus() else { return };
+    let mut seen = 0;
+    for image in images.iter().filter(|image| is_ours(image) && image.filesystem.starts_with("NTFS")) {
+        if is_differencing(image) {
+            continue;
+        }
+        let tree =
+            FileTree::open(load(&folder, image)).unwrap_or_else(|error| panic!("{}: {error:?}", image.name));
+        let theirs = manifest(&folder.join(format!("{}.manifest.tsv", image.name)));
+        let unreadable = compare(&image.name, &files(&tree), &theirs);
+        let expected = match image.name.as_str() {
+            // One file with LZNT1, four with WOF.
+            "dfimagetools/ntfs.vhd" => 5,
+            "dissect/ntfs-cloud.raw" => 1,
+            _ => 0,
+        };
+        assert_eq!(unreadable, expected, "{}: {:?}", image.name, tree.notes());
+        seen += 1;
+    }
+    assert!(seen >= 15, "only {seen} images were found");
+}
+
+#[test]
+fn links_point_to_what_they_pointed_to_on_windows() {
+    let Some((folder, images)) = corpus() else { return };
+    let target = |name: &str, path: &str| {
+        let image = images.iter().find(|image| image.name == name).unwrap();
+        let tree = FileTree::open(load(&folder, image)).unwrap();
+        let (_, id) = paths(&tree).into_iter().find(|(found, _)| found == path).unwrap();
+        assert_eq!(tree.node(id).kind, Kind::Symlink, "{name}: {path}");
+        assert_eq!(tree.node(id).size, tree.link_target(id).len() as u64);
+        String::from_utf8(tree.link_target(id).to_vec()).unwrap()
+    };
+    assert_eq!(target("dfvfs/ntfs-fixed.vhd", "a_link"), "a_directory/another_file");
+    assert_eq!(target("dfvfs/ntfs-dynamic.vhd", "a_link"), "a_directory/another_file");
+    assert_eq!(target("dfimagetools/ntfs.vhd", "directory_junction1"), "testdir1");
+    assert_eq!(target("dfimagetools/ntfs.vhd", "directory_symboliclink1"), "testdir1");
+    assert_eq!(target("dfimagetools/ntfs.vhd", "file_symboliclink1"), "testdir1/testfile1");
+    assert_eq!(target("syzkaller/ntfs3_4.raw", "file0/file1"), "/tmp/syz-imagegen2207181910/file0/file0");
+}
+
+#[test]
+fn hard_links_are_one_node() {
+    let Some((folder, images)) = corpus() else { return };
+    let image = images.iter().find(|image| image.name == "dfir_ntfs/ntfs3_attrlist.raw").unwrap();
+    let tree = FileTree::open(load(&folder, image)).unwrap();
+    let nodes: Vec<NodeId> = paths(&tree).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(nodes.len(), 100);
+    assert!(nodes.iter().all(|id| *id == nodes[0]));
+    assert_eq!(tree.node(nodes[0]).links, 100);
+}
+
+#[test]
+fn virtual_disks_are_what_a_guest_sees() {
+    let Some((folder, images)) = corpus() else { return };
+    let mut seen = 0;
+    for image in images.iter().filter(|image| image.format == "vpc" && image.disk_hash.len() == 64) {
+        if is_differencing(image) {
+            continue;
+        }
+        match virtual_disk(load(&folder, image)) {
+            Ok((_, disk)) => assert_eq!(sha256_of(disk.as_ref()).unwrap(), image.disk_hash, "{}", image.name),
+            Err(Error::Vhd { structure, expected, .. }) => {
+                assert_eq!(image.name, "dfvfs/image.vhd");
+                assert!(structure == "footer" && expected.contains("checksum"));
+            }
+            Err(error) => panic!("{}: {error}", image.name),
+        }
+        seen += 1;
+    }
+    assert!(seen >= 8, "only {seen} disks were found");
+}
+
+/// What is no NTFS, is damaged or is not read yet: the words that its error has to hold.
+const REFUSED: [(&str, &str); 17] = [
+    ("dfvfs/ntfs-differential.vhd", "differencing VHD is not read yet"),
+    ("dfvfs/image.vhd", "the VHD's footer"),
+    ("dfvfs/image-differential.vhd", "the VHD's footer"),
+    ("dfvfs/ntfs-fixed.vhdx", "VHDX is not read yet"),
+    ("dissect/differencing.avhdx", "VHDX is not read yet"),
+    ("dfvfs/fat-parent.vhd", "the file system FAT is not read"),
+    ("dfvfs/ext2.vhd", "ext2/3/4"),
+    ("util-linux/bitlocker-win7.raw", "BitLocker"),
+    ("dfvfs/mbr.raw", "ext2/3/4"),
+    ("dfvfs/gpt.raw", "ext2/3/4"),
+    ("dfir_ntfs/mbr-win-512.raw", "MBR with 7 partitions, none of them formatted"),
+    ("dfir_ntfs/gpt-512-0p.raw", "GPT and no partition was found"),
+    ("dfir_ntfs/gpt-512-3p.raw", "no NTFS volume"),
+    ("qemu/hyperv2012r2-dynamic.vhd", "no NTFS volume"),
+    ("qemu/virtualpc-dynamic.vhd", "no NTFS volume"),
+    ("dissect/gpt.bin", "inside the disk"),
+    ("gptman/disk2-4k.raw", "no NTFS volume"),
+];
+
+#[test]
+fn what_cannot_be_shown_is_refused_by_name() {
+    let Some((folder, images)) = corpus() else { return };
+    for (name, words) in REFUSED {
+        let image = images.iter().find(|image| image.name == name).unwrap();
+        match FileTree::open(load(&folder, image)) {
+            Ok(tree) => panic!("{name}: opened as {tree:?}"),
+            Err(error) => assert!(error.to_string().contains(words), "{name}: {error}"),
+        }
+    }
+}
+
+/// `X.parts.tsv`: number, start and size in sectors.
+#[test]
+fn partition_tables_equal_what_sfdisk_tells() {
+    let Some((folder, images)) = corpus() else { return };
+    let mut seen = 0;
+    for image in images.iter().filter(|image| is_ours(image) && !is_differencing(image)) {
+        let Ok(parts) = fs::read_to_string(folder.join(format!("{}.parts.tsv", image.name))) else {
+            continue;
+        };
+        let sector: u64 =
+            parts.split("sectorsize=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let number = |field: &str| field.parse::<u64>().unwrap();
+        let mut theirs: Vec<(u64, u64, u64)> = parts
+            .lines()
+            .skip(2)
+            .map(|line| line.split('\t').collect::<Vec<_>>())
+            // sfdisk lists the extended partition itself as well.
+            .filter(|field| !matches!(field[3], "5" | "f"))
+            .map(|field| (number(field[0]), number(field[1]) * sector, number(field[2]) * sector))
+            .collect();
+        theirs.sort_unstable();
+        let (_, disk) = virtual_disk(load(&folder, image)).unwrap();
+        let found = table(disk.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", image.name));
+        let mut ours: Vec<(u64, u64, u64)> =
+            found.partitions().iter().map(|p| (u64::from(p.number), p.start, p.size)).collect();
+        ours.sort_unstable();
+        assert_eq!(ours, theirs, "{} ({})", image.name, image.partition_table);
+        seen += 1;
+    }
+    assert!(seen >= 15, "only {seen} tables were found");
+}
+
+#[test]
+fn a_disk_with_two_volumes_shows_the_first() {
+    let Some((folder, images)) = corpus() else { return };
+    let image = images.iter().find(|image| image.name.contains("vss_3_volstor")).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let unpacked = Command::new("tar")
+        .arg("xSzf")
+        .arg(folder.join(&image.stored_as))
+        .arg("-C")
+        .arg(scratch.path())
+        .status();
+    if !unpacked.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: tar cannot unpack the sparse archive here");
+        return;
+    }
+    let file = fs::read_dir(scratch.path()).unwrap().next().unwrap().unwrap().path();
+    let tree = FileTree::open(Arc::new(ImageFile::new(File::open(file).unwrap()).unwrap())).unwrap();
+    let theirs = manifest(&folder.join(format!("{}.p1.manifest.tsv", image.stored_as)));
+    assert_eq!(compare(&image.name, &files(&tree), &theirs), 0);
+}

@@ -1,0 +1,117 @@
+//! What the integration tests share: images in memory, and trees as lists of lines.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+use gonto_image::{FileTree, Kind, NodeId, ReadAt};
+use sha2::{Digest, Sha256};
+
+/// An image in memory that keeps only what is not zero: images of a gigabyte are mostly empty.
+#[derive(Default)]
+pub(crate) struct SparseMemory {
+    size: u64,
+    chunks: HashMap<u64, Box<[u8]>>,
+}
+
+const CHUNK: usize = 64 << 10;
+
+impl SparseMemory {
+    pub(crate) fn from_reader(mut reader: impl Read) -> io::Result<Self> {
+        let mut memory = Self::default();
+        let mut buf = vec![0; CHUNK];
+        loop {
+            let mut filled = 0;
+            while filled < CHUNK {
+                match reader.read(&mut buf[filled..])? {
+                    0 => break,
+                    count => filled += count,
+                }
+            }
+            if buf[..filled].iter().any(|byte| *byte != 0) {
+                let mut chunk = buf.clone();
+                chunk[filled..].fill(0);
+                memory.chunks.insert(memory.size / CHUNK as u64, chunk.into());
+            }
+            memory.size += filled as u64;
+            if filled < CHUNK {
+                return Ok(memory);
+            }
+        }
+    }
+}
+
+impl ReadAt for SparseMemory {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done as u64;
+            let inside = usize::try_from(at % CHUNK as u64).unwrap();
+            let count = (CHUNK - inside).min(buf.len() - done);
+            let piece = &mut buf[done..done + count];
+            match self.chunks.get(&(at / CHUNK as u64)) {
+                Some(chunk) => piece.copy_from_slice(&chunk[inside..inside + count]),
+                None => piece.fill(0),
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// Every path of a tree but the root's, sorted, with its node.
+pub(crate) fn paths(tree: &FileTree) -> Vec<(String, NodeId)> {
+    let mut paths = Vec::new();
+    let mut folders = vec![(String::new(), tree.root())];
+    while let Some((folder, dir)) = folders.pop() {
+        for (name, node) in tree.entries(dir).iter() {
+            let path = format!("{folder}{}", String::from_utf8_lossy(name));
+            if tree.node(node).kind == Kind::Directory {
+                folders.push((format!("{path}/"), node));
+            }
+            paths.push((path, node));
+        }
+    }
+    paths.sort();
+    paths
+}
+
+/// SHA-256 of a file's content, read in pieces of an odd size, so that they begin and end anywhere.
+pub(crate) fn sha256(tree: &FileTree, file: NodeId) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; 123_457];
+    let mut offset = 0;
+    loop {
+        match tree.read_at(file, &mut buf, offset)? {
+            0 => return Ok(hex(hash)),
+            count => {
+                hash.update(&buf[..count]);
+                offset += count as u64;
+            }
+        }
+    }
+}
+
+/// SHA-256 of all of a source.
+pub(crate) fn sha256_of(source: &dyn ReadAt) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < source.size() {
+        let count = buf.len().min(usize::try_from(source.size() - offset).unwrap_or(usize::MAX));
+        source.read_at(&mut buf[..count], offset)?;
+        hash.update(&buf[..count]);
+        offset += count as u64;
+    }
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
