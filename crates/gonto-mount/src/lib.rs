@@ -1,1 +1,78 @@
-//! An image file becomes a directory.
+//! An image file becomes a folder, and a script runs with it.
+//!
+//! # The life of a run
+//! 1. [`Session::new`] starts a small process that holds everything together: in mount and PID namespaces of its own where
+//!    the system allows it. It ends with gonto, however gonto ends, and takes the mounts and all processes along.
+//! 2. [`Session::mount`] shows an image at its [`MountPoint`], by the first road that works here.
+//! 3. [`Session::run`] executes commands that see the images.
+//! 4. [`Session::unmount_all`] or the drop takes everything away.
+//!
+//! [`Mounts`] is the other way: images that every process of the user sees, until they are unmounted.
+//!
+//! # Roads (Linux)
+//! | road | needs | writes go to |
+//! | --- | --- | --- |
+//! | FUSE in a namespace | user namespaces (or root) and `/dev/fuse` | overlayfs above it, thrown away |
+//! | unpacked files in a namespace | user namespaces (or root) | overlayfs above them, thrown away |
+//! | FUSE by fusermount3 | fusermount3 | nowhere, or fuse-overlayfs |
+//! | unpacked files | nothing | a clone where the file system shares blocks, else nowhere |
+//!
+//! # Errors
+//! [`Error`] says what cannot be done and why. What works, but not as one may expect, is a [`Notice`].
+//!
+//! # Unsafe code
+//! This is the only crate that starts processes by clone(2) and enters namespaces. Each unsafe block says why it is
+//! sound; the rules for the process between clone and exec are in `linux/init.rs`.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
+#[cfg(target_os = "linux")]
+use linux as sys;
+#[cfg(windows)]
+use windows as sys;
+
+mod command;
+mod error;
+mod interrupt;
+mod mount_point;
+mod notice;
+
+use std::path::PathBuf;
+
+pub use command::Command;
+pub use error::Error;
+pub use interrupt::Interrupt;
+pub use mount_point::{MountPoint, with_separator};
+pub use notice::{Notice, Notices};
+pub use sys::{Mounts, Session};
+
+/// Where gonto-mount keeps things, and whom it tells.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state folder: mount points that the system chooses, and the register of mounts. Made when missing.
+    pub state_dir: PathBuf,
+    /// The cache: what is written to images and what is unpacked lies in its `.gonto` folder.
+    pub cache_dir: PathBuf,
+    /// Receives what the user should know.
+    pub notices: Notices,
+}
+
+/// An image to mount.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The image file. It is only ever read.
+    pub file: PathBuf,
+    /// Where it shall appear.
+    pub mount_point: MountPoint,
+}
+
+/// What [`Mounts::mount`] has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The folder in which the image appears.
+    pub folder: PathBuf,
+    /// The image was there before.
+    pub already: bool,
+}

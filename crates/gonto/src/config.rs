@@ -37,6 +37,8 @@ mod target;
 mod diagnostic;
 
 #[cfg(test)]
+mod pyyaml;
+#[cfg(test)]
 mod schema;
 
 pub use diagnostic::{ConfigError, Diagnostic, Severity};

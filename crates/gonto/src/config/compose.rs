@@ -120,14 +120,12 @@ impl<'a> Composer<'a> {
         };
         let start = self.positions.byte(span.start.index());
         let end = self.positions.byte(span.end.index());
-        let (plain, has_properties) = match &event {
-            Event::Scalar(_, style, anchor, tag) => {
-                (*style == ScalarStyle::Plain, *anchor > 0 || tag.is_some())
-            }
+        let (style, has_properties) = match &event {
+            Event::Scalar(_, style, anchor, tag) => (Some(*style), *anchor > 0 || tag.is_some()),
             Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
-                (false, *anchor > 0 || tag.is_some())
+                (None, *anchor > 0 || tag.is_some())
             }
-            _ => (false, false),
+            _ => (None, false),
         };
         let properties = if has_properties {
             Properties::read(&self.source.text, start, end)
@@ -135,12 +133,13 @@ impl<'a> Composer<'a> {
             Properties::none(start)
         };
         let value = self.source.text.get(properties.end..end.max(properties.end)).unwrap_or_default();
-        let value_end =
-            if plain { properties.end + value.trim_end().len() } else { properties.end + value.len() };
+        // White space belongs to block scalars only; after the others the parser counts some in.
+        let is_block = matches!(style, Some(ScalarStyle::Literal | ScalarStyle::Folded));
+        let value_end = properties.end + if is_block { value.len() } else { value.trim_end().len() };
         if self.seen < properties.end {
             syntax::check_gap(self.source, self.seen..properties.end)?;
         }
-        if plain {
+        if style == Some(ScalarStyle::Plain) {
             syntax::check_plain(self.source, properties.end..value_end)?;
         }
         self.seen = self.seen.max(value_end);
@@ -213,8 +212,7 @@ impl<'a> Composer<'a> {
     /// A block scalar that ends with the file, without a newline, has none: the parser adds one.
     fn block_end<'t>(&self, text: &'t str, style: ScalarStyle, place: &Place) -> &'t str {
         let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-        let ends_the_file =
-            place.range().end == self.source.text.len() && !self.source.text.ends_with(['\n', '\r']);
+        let ends_the_file = place.range().end == self.source.text.len() && !self.source.text.ends_with(['\n', '\r']);
         match text.strip_suffix('\n') {
             Some(without) if is_block && ends_the_file => without,
             _ => text,

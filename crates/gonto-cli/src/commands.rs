@@ -1,0 +1,122 @@
+//! From arguments to the library and back.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use gonto::config::{Config, ConfigError, Loaded, Search};
+use gonto::target::{Surroundings, Target};
+use gonto::{Interrupt, Notices, run};
+
+use crate::arguments::{Arguments, Command};
+use crate::output::{self, Progress};
+use crate::signals;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Configuration(ConfigError),
+    Library(gonto::Error),
+    /// The folder of `-C`.
+    Directory(PathBuf, io::Error),
+    /// Results cannot be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    pub(crate) fn print(&self) {
+        match self {
+            Self::Configuration(error) => output::rendered(&error.render(output::color())),
+            Self::Library(error) => output::error(error),
+            Self::Directory(folder, source) => {
+                output::failure(&format!("cannot change to the folder {}", folder.display()), source);
+            }
+            Self::Output(source) => output::failure("cannot write the results", source),
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Library(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+impl From<gonto::Error> for Failure {
+    fn from(error: gonto::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
+    if let Some(folder) = arguments.directory {
+        env::set_current_dir(&folder).map_err(|source| Failure::Directory(folder, source))?;
+    }
+    let loaded = load(arguments.config)?;
+    match arguments.command {
+        Command::List => list(&loaded.config),
+        Command::Run { target } => {
+            let mut target = choose(&target, &loaded)?;
+            Ok(run::run(&mut target, &mut Progress::new().receiver())?)
+        }
+        Command::Pull { target } => {
+            Ok(run::pull(&choose(&target, &loaded)?, &mut Progress::new().receiver())?)
+        }
+        Command::Mount { target } => {
+            let mut target = choose(&target, &loaded)?;
+            Ok(run::mount(&mut target, &mut Progress::new().receiver())?)
+        }
+        Command::Umount { target } => umount(&mut choose(&target, &loaded)?),
+    }
+}
+
+fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
+    let directory = env::current_dir().map_err(|source| Failure::Directory(".".into(), source))?;
+    let mut search = Search::new(directory);
+    if let Some(file) = file {
+        search = search.only(file);
+    }
+    let loaded = Config::load(&search).map_err(Failure::Configuration)?;
+    for warning in &loaded.warnings {
+        output::rendered(&warning.render(output::color()));
+    }
+    Ok(loaded)
+}
+
+/// Prints the names, one a line. A reader that has seen enough and closed the pipe is no failure.
+fn list(config: &Config) -> Result<(), Failure> {
+    let names: String = config.targets.keys().map(|name| format!("{name}\n")).collect();
+    match io::stdout().lock().write_all(names.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+fn choose(name: &str, loaded: &Loaded) -> Result<Target, Failure> {
+    let mut surroundings = Surroundings::current()?;
+    if let Some(project) = loaded.files.last().and_then(|file| file.parent()).map(Path::to_owned) {
+        surroundings.project = std::path::absolute(&project).unwrap_or(project);
+    }
+    surroundings.notices = Notices::new(|notice| output::warning(&notice.to_string()));
+    surroundings.interrupt = interrupt(surroundings.interrupt);
+    Ok(Target::with_surroundings(name, &loaded.config, surroundings)?)
+}
+
+fn interrupt(interrupt: Interrupt) -> Interrupt {
+    if let Err(error) = signals::forward(interrupt.clone()) {
+        output::warning(&format!("Ctrl-C will end gonto at once: {error}"));
+    }
+    interrupt
+}
+
+fn umount(target: &mut Target) -> Result<(), Failure> {
+    let folders = target.umount_images()?;
+    for folder in &folders {
+        output::step("unmounted", &folder.display().to_string());
+    }
+    if folders.is_empty() {
+        output::step("unmount", &format!("nothing is mounted for {}", target.name()));
+    }
+    Ok(())
+}

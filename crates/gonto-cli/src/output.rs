@@ -1,0 +1,160 @@
+//! What the user reads, all on stderr.
+
+use std::error::Error;
+use std::io::{IsTerminal, Write, stderr};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use gonto::run::Event;
+use gonto::target::{Download, DownloadEvent};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const STEP: Style = AnsiColor::Green.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// `GONTO_DEBUG` shows what the library tells.
+pub(crate) fn start_log() {
+    if std::env::var_os("GONTO_DEBUG").is_some_and(|value| !value.is_empty()) {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(stderr)
+            .with_ansi(color())
+            .init();
+    }
+}
+
+/// Whether stderr takes colours: a terminal, and neither NO_COLOR nor a dumb one.
+pub(crate) fn color() -> bool {
+    AutoStream::choice(&stderr()) != anstream::ColorChoice::Never
+}
+
+fn line(style: Style, head: &str, text: &str) {
+    // Nobody is left to tell when stderr does not work.
+    let _ = writeln!(anstream::stderr(), "{style}{head}{style:#}{text}");
+}
+
+/// Something that is done: a verb and its object.
+pub(crate) fn step(verb: &str, object: &str) {
+    line(STEP, &format!("{verb:>11}"), &format!(" {object}"));
+}
+
+pub(crate) fn warning(text: &str) {
+    line(WARNING, "warning", &format!(": {text}"));
+}
+
+/// Text that is complete with colours.
+pub(crate) fn rendered(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// An error and what caused it, each once.
+pub(crate) fn error(error: &gonto::Error) {
+    line(ERROR, "error", &format!(": {error}"));
+    causes(error.source());
+    if let gonto::Error::Unmount { errors } = error {
+        for error in errors {
+            causes(Some(error));
+        }
+    }
+}
+
+pub(crate) fn failure(what: &str, source: &(dyn Error + 'static)) {
+    line(ERROR, "error", &format!(": {what}"));
+    causes(Some(source));
+}
+
+fn causes(mut source: Option<&(dyn Error + 'static)>) {
+    while let Some(error) = source {
+        line(ERROR, "  caused by", &format!(": {error}"));
+        source = error.source();
+    }
+}
+
+/// Shows the events of a run: a bar for a download where somebody watches, lines elsewhere.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    /// The last tenth of the download that was told.
+    tenth: u64,
+    waiting: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { bar: None, tenth: 0, waiting: false }
+    }
+
+    pub(crate) fn receiver(mut self) -> impl FnMut(Event<'_>) {
+        move |event| self.show(&event)
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Required { image, cached: true } => step("cached", &image.path),
+            Event::Required { image, cached: false } => step("missing", &image.path),
+            Event::Download(download) => self.download(download),
+            Event::Mounted(mounted) => {
+                let verb = if mounted.already { "is mounted" } else { "mounted" };
+                step(verb, &format!("{} at {}", mounted.image.path, mounted.mount_point.display()));
+            }
+            Event::RegistrySkipped => warning("registry values are skipped: only Windows has a registry"),
+            Event::Script(script) => step("running", script.as_str()),
+            Event::Line(text) => line(DIM, "$ ", text),
+            Event::Unmounting => step("unmounting", "the images"),
+        }
+    }
+
+    fn download(&mut self, download: &Download) {
+        let what = format!("{} ({}/{})", download.image.path, download.current, download.count);
+        match download.event {
+            DownloadEvent::Waiting => {
+                if !std::mem::replace(&mut self.waiting, true) {
+                    step("waiting", &format!("for another gonto that downloads {what}"));
+                }
+            }
+            DownloadEvent::Progress { received, total } => {
+                let finished = total > 0 && received == total;
+                if stderr().is_terminal() {
+                    self.bar(received, total, &what, finished);
+                } else {
+                    self.lines(received, total, &what);
+                }
+                if finished {
+                    step("downloaded", &format!("{what}, {}", indicatif::HumanBytes(total)));
+                    *self = Self::new();
+                }
+            }
+        }
+    }
+
+    fn bar(&mut self, received: u64, total: u64, what: &str, finished: bool) {
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_message(what.to_owned());
+            bar
+        });
+        bar.set_length(total.max(received));
+        bar.set_position(received);
+        if finished {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line at the beginning and at every tenth.
+    fn lines(&mut self, received: u64, total: u64, what: &str) {
+        if received == 0 && self.tenth == 0 {
+            step("downloading", what);
+        }
+        let tenth = (u128::from(received) * 10).checked_div(total.into()).unwrap_or(0);
+        let tenth = u64::try_from(tenth).unwrap_or(0);
+        if tenth > self.tenth && tenth < 10 {
+            step("downloading", &format!("{what}, {tenth}0 %"));
+            self.tenth = tenth;
+        }
+    }
+}

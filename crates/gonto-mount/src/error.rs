@@ -1,0 +1,129 @@
+//! What can go wrong between an image file and a folder.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An image could not be shown, or a command not be run. Each variant names the thing, and the source tells why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image file cannot be opened.
+    #[error("cannot open the image {}", image.display())]
+    OpenImage {
+        /// The file.
+        image: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The image holds no volume that can be read.
+    #[error("cannot read the image {}", image.display())]
+    ReadImage {
+        /// The file.
+        image: PathBuf,
+        /// What is wrong with it, and where.
+        source: Box<gonto_image::Error>,
+    },
+    /// The mount point is neither empty, nor a drive letter, nor an absolute path.
+    #[error(
+        "{text:?} is no mount point: write a drive letter from D to Z as in \"U:\\\\\", an absolute path (Linux only), or \
+         leave it out"
+    )]
+    MountPointSyntax {
+        /// What was given.
+        text: String,
+    },
+    /// Something that is not a folder lies at the mount point.
+    #[error("the mount point {} is not a folder: move it away or choose another mount_point", path.display())]
+    MountPointNotAFolder {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// The folder of the mount point is missing and cannot be made.
+    #[error("the mount point {} cannot be made: create the folder, or choose a mount_point that you may write", path.display())]
+    MountPointMissing {
+        /// The mount point.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another image is mounted there.
+    #[error(
+        "the mount point {} holds {} already, mounted for {holder}: unmount that first, or choose another mount_point",
+        path.display(),
+        image.display()
+    )]
+    MountPointTaken {
+        /// The mount point.
+        path: PathBuf,
+        /// The image that is mounted there.
+        image: PathBuf,
+        /// Who mounted it: a target and its folder, or a process.
+        holder: String,
+    },
+    /// The system refused a mount.
+    #[error("cannot mount {} at {}", image.display(), path.display())]
+    Mount {
+        /// The image file.
+        image: PathBuf,
+        /// The mount point.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The files of an image could not be unpacked.
+    #[error("cannot unpack {} into {}", image.display(), folder.display())]
+    Unpack {
+        /// The image file.
+        image: PathBuf,
+        /// Where to.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A mount could not be taken away.
+    #[error("cannot unmount {}{users}", path.display())]
+    Unmount {
+        /// The mount point.
+        path: PathBuf,
+        /// Empty, or the processes that use it, as a clause that starts with a comma.
+        users: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The state folder, where mounts are recorded, does not work.
+    #[error("cannot use the state folder {}: make it writable, or set GONTO_STATE_DIR to a folder that is", path.display())]
+    State {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The processes of a run cannot be started or watched.
+    #[error("cannot set up the processes of the run")]
+    Processes {
+        /// What failed.
+        source: io::Error,
+    },
+    /// A command could not be executed at all.
+    #[error("cannot run {program}")]
+    Execute {
+        /// The program, usually the shell.
+        program: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Not there on this system.
+    #[error("{what} does not work on {} yet", std::env::consts::OS)]
+    NotOnThisSystem {
+        /// The missing part.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether the cause lies in the image (and not in the system that should mount it).
+    #[must_use]
+    pub fn is_about_the_image(&self) -> bool {
+        matches!(self, Self::OpenImage { .. } | Self::ReadImage { .. })
+    }
+}

@@ -1,0 +1,87 @@
+//! fusermount3: the set-user-ID helper of libfuse, by which an ordinary user mounts for all of their processes.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+};
+
+/// Mounts FUSE read-only at `target` and returns the descriptor over which it is served.
+pub(super) fn mount(target: &Path) -> io::Result<OwnedFd> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let inherited = theirs.as_raw_fd();
+    let mut command = Command::new("fusermount3");
+    command
+        .args(["-o", "ro,nosuid,nodev,default_permissions,fsname=gonto,subtype=gonto", "--"])
+        .arg(target)
+        .env("_FUSE_COMMFD", inherited.to_string());
+    // SAFETY: between fork and exec only fcntl(2) is called, on a descriptor that stays open until then.
+    unsafe {
+        command.pre_exec(move || match libc::fcntl(inherited, libc::F_SETFD, 0) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    run(&mut command)?;
+    drop(theirs);
+    receive(&ours)
+}
+
+pub(super) fn unmount(target: &Path, lazily: bool) -> io::Result<()> {
+    run(Command::new("fusermount3").arg(if lazily { "-uz" } else { "-u" }).arg("--").arg(target))
+}
+
+/// Whether it is installed. (Whether it may be used is only known when it is.)
+pub(super) fn is_installed() -> bool {
+    program("fusermount3").is_some()
+}
+
+/// Puts a writable layer above `lower`, if fuse-overlayfs is installed; false if not.
+pub(super) fn overlay(lower: &Path, upper: &super::overlay::Upper, target: &Path) -> io::Result<bool> {
+    if program("fuse-overlayfs").is_none() {
+        return Ok(false);
+    }
+    let mut options = super::overlay::options(lower, upper, true);
+    options.push(OsString::from(",nosuid,nodev"));
+    run(Command::new("fuse-overlayfs").arg("-o").arg(options).arg(target)).map(|()| true)
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Runs a helper; what it complains about becomes the error.
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(if said.is_empty() {
+        format!("{:?} failed: {}", command.get_program(), output.status)
+    } else {
+        said
+    }))
+}
+
+fn receive(socket: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    ancillary
+        .drain()
+        .find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        })
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "fusermount3 sent no descriptor"))
+}

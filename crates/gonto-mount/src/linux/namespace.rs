@@ -1,0 +1,340 @@
+//! A mount and PID namespace for one run, seen from gonto.
+//!
+//! ```text
+//! gonto ──── socket ──── init (pid 1 of the namespace) ──── sh -c "line of the script" ──── …
+//!   └ serves FUSE in the host's namespaces
+//! ```
+//!
+//! Mounts exist in the namespace only, so the kernel removes them with its last process, and it kills all processes of
+//! the namespace when init ends. init ends when the socket closes. So whatever way gonto dies, nothing is left.
+
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::exec_image;
+use super::init::{self, Kind, Plan, UserMap};
+use super::wire::{self, Op, Reply, Step};
+use crate::{Command, Interrupt};
+
+/// How long a script may take to end after the first interrupt. Build tools remove half-written files then.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The processes of one run and, where the system allows it, their view of the file system.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    socket: OwnedFd,
+    init: Pid,
+    kind: NamespaceKind,
+}
+
+/// What a [`Namespace`] can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NamespaceKind {
+    /// Mounts of its own, made by the system's root.
+    Root,
+    /// Mounts of its own inside a user namespace.
+    User,
+    /// No mounts; only the end of all processes is certain.
+    ProcessesOnly,
+}
+
+/// Why there is no namespace.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(super) struct NamespaceError {
+    what: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+impl Namespace {
+    /// Enters new namespaces, with an empty tmpfs at `scratch` inside. Root needs no user namespace, but takes one where
+    /// its rights do not reach (a container).
+    pub(super) fn new(scratch: &Path) -> Result<Self, NamespaceError> {
+        let mut first = None;
+        if rustix::process::geteuid().is_root() {
+            match Self::start(NamespaceKind::Root, scratch) {
+                Ok(namespace) => return Ok(namespace),
+                Err(error) => first = Some(error),
+            }
+        }
+        Self::start(NamespaceKind::User, scratch).map_err(|second| first.unwrap_or(second))
+    }
+
+    /// Only binds the life of commands to gonto's.
+    pub(super) fn processes_only() -> Result<Self, NamespaceError> {
+        Self::start(NamespaceKind::ProcessesOnly, Path::new(""))
+    }
+
+    fn start(kind: NamespaceKind, scratch: &Path) -> Result<Self, NamespaceError> {
+        let failed = |what| move |source| NamespaceError { what, source };
+        let (socket, init_socket) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| NamespaceError { what: "cannot make a socket pair", source: errno.into() })?;
+        let scratch = c_string(scratch.as_os_str()).map_err(failed("cannot use the state folder"))?;
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let uid_map = format!("{uid} {uid} 1\n");
+        let gid_map = format!("{gid} {gid} 1\n");
+        let user = UserMap { uid_map: uid_map.as_bytes(), gid_map: gid_map.as_bytes() };
+        let (flags, plan_kind) = match kind {
+            NamespaceKind::Root => {
+                (libc::CLONE_NEWNS | libc::CLONE_NEWPID, Kind::Namespace { scratch: &scratch, user: None })
+            }
+            NamespaceKind::User => (
+                libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID,
+                Kind::Namespace { scratch: &scratch, user: Some(user) },
+            ),
+            NamespaceKind::ProcessesOnly => (0, Kind::Subreaper),
+        };
+        let highest_fd = highest_fd().map_err(failed("cannot list the open files in /proc/self/fd"))?;
+        let pid = with_signals_blocked(|command_mask| {
+            let plan = Plan { socket: init_socket.as_raw_fd(), highest_fd, command_mask, kind: plan_kind };
+            // SAFETY: without CLONE_VM this is fork(2) into new namespaces; the child runs on a copy of this stack
+            // and calls only `init::run`, which neither returns nor needs any lock that another thread may hold.
+            match unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) } {
+                0 => init::run(&plan),
+                pid if pid > 0 => Ok(pid),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
+        .map_err(failed(match kind {
+            NamespaceKind::User => "user namespaces are not allowed here",
+            NamespaceKind::Root => "cannot make a mount namespace",
+            NamespaceKind::ProcessesOnly => "cannot start a process",
+        }))?;
+        drop(init_socket);
+        let init = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| NamespaceError {
+            what: "cannot start a process",
+            source: io::ErrorKind::InvalidData.into(),
+        })?;
+        let namespace = Self { socket, init, kind };
+        match namespace.receive() {
+            Ok((Reply { kind: Reply::DONE, .. }, _)) => Ok(namespace),
+            Ok((reply, _)) => Err(NamespaceError {
+                what: Step::describe(reply.kind & !Reply::SETUP_FAILED),
+                source: io::Error::from_raw_os_error(reply.value),
+            }),
+            Err(source) => Err(NamespaceError { what: "the namespace's first process ended", source }),
+        }
+    }
+
+    pub(super) fn kind(&self) -> NamespaceKind {
+        self.kind
+    }
+
+    /// mount(2) inside.
+    pub(super) fn mount(
+        &self,
+        source: &OsStr,
+        target: &Path,
+        fs_type: &str,
+        flags: MountFlags,
+        data: &OsStr,
+    ) -> io::Result<()> {
+        let strings = [source.as_bytes(), target.as_os_str().as_bytes(), fs_type.as_bytes(), data.as_bytes()];
+        self.request(Op::Mount, flags.bits().into(), &strings, None).map(drop)
+    }
+
+    /// Mounts FUSE inside and returns the descriptor over which it is served.
+    pub(super) fn mount_fuse(&self, target: &Path, flags: MountFlags, data: &str) -> io::Result<OwnedFd> {
+        let strings = [b"gonto".as_slice(), target.as_os_str().as_bytes(), b"fuse.gonto", data.as_bytes()];
+        self.request(Op::MountFuse, flags.bits().into(), &strings, None)?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "no descriptor came with the FUSE mount")
+        })
+    }
+
+    pub(super) fn unmount(&self, target: &Path, flags: UnmountFlags) -> io::Result<()> {
+        self.request(Op::Unmount, flags.bits().into(), &[target.as_os_str().as_bytes()], None).map(drop)
+    }
+
+    pub(super) fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.request(Op::MakeFolder, 0, &[path.as_os_str().as_bytes()], None).map(drop)
+    }
+
+    /// Runs a command inside and waits for its end. An interrupt ends it: politely first, then not.
+    pub(super) fn run(&self, command: &Command, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+        let (image, size) =
+            exec_image::build(command.arguments(), command.environment(), command.directory().as_os_str())?;
+        self.request(Op::Spawn, size, &[], Some(image.as_fd()))?;
+        drop(image);
+        let (mut failure, mut status) = (None, None);
+        let mut deadline: Option<Instant> = None;
+        let mut unanswered = 0u32;
+        // Raises that came before this command count as well, but their wake-ups may have been taken already.
+        let mut seen = 0;
+        loop {
+            let raised = interrupt.times();
+            if raised > seen {
+                let signal = if raised == 1 { Signal::TERM } else { Signal::KILL };
+                tracing::debug!(?signal, "stopping the script");
+                self.signal(signal)?;
+                unanswered += 1;
+                deadline = (raised == 1).then(|| Instant::now() + GRACE);
+                seen = raised;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                tracing::debug!("the script did not end in time");
+                self.signal(Signal::KILL)?;
+                unanswered += 1;
+                deadline = None;
+            }
+            let [answered, woken] = self.wait(interrupt, deadline)?;
+            if woken {
+                interrupt.acknowledge();
+            }
+            if !answered {
+                continue;
+            }
+            match self.receive()?.0 {
+                Reply { kind: Reply::EXEC_FAILED, value } => {
+                    failure = Some(io::Error::from_raw_os_error(value));
+                }
+                Reply { kind: Reply::EXITED, value } => status = Some(ExitStatus::from_raw(value)),
+                _ => unanswered = unanswered.saturating_sub(1),
+            }
+            // Every answer is taken, so that the next request gets its own.
+            if let (Some(status), 0) = (status, unanswered) {
+                return failure.map_or(Ok(status), Err);
+            }
+        }
+    }
+
+    /// Waits until init has said something or the interrupt was raised, or the time is over.
+    fn wait(&self, interrupt: &Interrupt, deadline: Option<Instant>) -> io::Result<[bool; 2]> {
+        let mut watched =
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(interrupt.wake(), PollFlags::IN)];
+        let timeout = deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            .and_then(|left| Timespec::try_from(left).ok());
+        match rustix::event::poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(watched.map(|fd| !fd.revents().is_empty())),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let number = u64::try_from(signal.as_raw()).map_err(io::Error::other)?;
+        // The answer is left to the loop that waits for the command's end, which may come first.
+        self.send(&wire::request(Op::Signal, number, &[]), None)
+    }
+
+    fn request(
+        &self,
+        op: Op,
+        number: u64,
+        strings: &[&[u8]],
+        fd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Option<OwnedFd>> {
+        if strings.iter().any(|string| string.contains(&0)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a path"));
+        }
+        let packet = wire::request(op, number, strings);
+        if packet.len() > wire::MAX_PACKET {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        self.send(&packet, fd)?;
+        loop {
+            match self.receive()? {
+                (Reply { kind: Reply::DONE, value: 0 }, fd) => return Ok(fd),
+                (Reply { kind: Reply::DONE, value }, _) => return Err(io::Error::from_raw_os_error(value)),
+                // The end of an earlier command that nobody waits for any more.
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&self, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = fd.map(|fd| [fd]);
+        if let Some(fds) = &fds {
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    fn receive(&self) -> io::Result<(Reply, Option<OwnedFd>)> {
+        let mut packet = [0u8; Reply::SIZE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let length = loop {
+            let slices = &mut [IoSliceMut::new(&mut packet)];
+            match rustix::net::recvmsg(&self.socket, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Ok(message) => break message.bytes,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        let mut attached = None;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+                attached = fds.next();
+            }
+        }
+        let reply = packet.get(..length).and_then(Reply::parse).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "the process that holds the run together has ended")
+        })?;
+        Ok((reply, attached))
+    }
+}
+
+impl Drop for Namespace {
+    /// Ends every process of the run and waits until the last one is gone.
+    fn drop(&mut self) {
+        if let Err(errno) = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both) {
+            tracing::debug!(%errno, "cannot close the socket to init");
+        }
+        while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.init), WaitOptions::empty()) {}
+    }
+}
+
+/// Calls `f` with all signals blocked and tells it the mask that was there before. The clone inherits the block, so
+/// no handler of gonto's can run in it.
+fn with_signals_blocked<T>(f: impl FnOnce(&libc::sigset_t) -> T) -> T {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: fills two sets on this stack and swaps this thread's mask.
+    let before = unsafe {
+        let mut all = MaybeUninit::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
+    };
+    let result = f(&before);
+    // SAFETY: restores the mask that was read above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
+}
+
+fn highest_fd() -> io::Result<RawFd> {
+    let mut highest = 2;
+    for entry in fs::read_dir("/proc/self/fd")? {
+        if let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            highest = highest.max(fd);
+        }
+    }
+    Ok(highest)
+}
+
+fn c_string(string: &OsStr) -> io::Result<CString> {
+    CString::new(string.as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a path"))
+}

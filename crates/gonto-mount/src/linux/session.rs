@@ -1,0 +1,262 @@
+//! One run: its mounts and its commands.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use gonto_image::FileTree;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::fuse::TreeFs;
+use super::namespace::{Namespace, NamespaceKind};
+use super::overlay::{self, Upper};
+use super::register::{Claim, Holder, Register};
+use super::{folder_of, open_image, shared, unpacked};
+use crate::{Command, Error, Image, Interrupt, Notice, Options};
+
+/// Flags of every mount: nothing in an image is a device or changes who somebody is.
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// MS_REMOUNT of mount(2), which rustix leaves out: changes the flags of what is mounted.
+const REMOUNT: u32 = 32;
+
+/// The images and processes of one run. They end with it.
+///
+/// ```no_run
+/// use gonto_mount::{Command, Image, Interrupt, MountPoint, Notices, Options, Session};
+///
+/// let options = Options {
+///     state_dir: "/var/lib/gonto".into(),
+///     cache_dir: "/var/cache/gonto".into(),
+///     notices: Notices::new(|notice| eprintln!("{notice}")),
+/// };
+/// let mut session = Session::new(options)?;
+/// let image = Image { file: "/var/cache/gonto/jdk/jdk_v21_multi.vhd".into(), mount_point: MountPoint::Automatic };
+/// let jdk = session.mount(&image)?;
+/// let line = format!("{}/bin/javac Main.java", jdk.display());
+/// let status = session.run(&Command::shell(&line, vec![], ".".as_ref()), &Interrupt::new()?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    options: Options,
+    register: Register,
+    mounted: Vec<Mounted>,
+    /// Dropped before the claims of `mounted` are: see [`Drop`].
+    namespace: Option<Namespace>,
+    /// A folder in which only the namespace sees something.
+    scratch: PathBuf,
+    /// Why there are no mounts of our own.
+    closed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Mounted {
+    folder: PathBuf,
+    /// Mounts in the namespace, in the order in which they were made. Empty when the mount is shared.
+    stack: Vec<PathBuf>,
+    /// How others see that this mount is in use. Released last.
+    claim: Claim,
+}
+
+impl Session {
+    /// Starts the process that holds the run together. Where namespaces are forbidden, only the end of the run's
+    /// processes is certain, and mounts take other roads.
+    ///
+    /// # Errors
+    /// [`Error::State`] when the state folder cannot be used, [`Error::Processes`] when no process can be started.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let register = Register::open(&options.state_dir)?;
+        register.sweep(&options.notices)?;
+        let scratch = options.state_dir.join("ns");
+        std::fs::create_dir_all(&scratch).map_err(|source| Error::State { path: scratch.clone(), source })?;
+        let (namespace, closed) = match Namespace::new(&scratch) {
+            Ok(namespace) => (namespace, None),
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::debug!(reason, "no namespace");
+                let only = Namespace::processes_only()
+                    .map_err(|error| Error::Processes { source: io::Error::other(error) })?;
+                (only, Some(reason))
+            }
+        };
+        Ok(Self { options, register, mounted: Vec::new(), namespace: Some(namespace), scratch, closed })
+    }
+
+    /// Shows an image to the commands of this run and returns the folder in which it appears. What the run writes there is
+    /// thrown away at its end, where the road allows writing.
+    ///
+    /// # Errors
+    /// When the image cannot be read, the mount point cannot be used, or no road works.
+    pub fn mount(&mut self, image: &Image) -> Result<PathBuf, Error> {
+        let folder = folder_of(image, &self.options);
+        if self.mounted.iter().any(|mounted| mounted.folder == folder) {
+            return Err(Error::MountPointTaken {
+                path: folder,
+                image: image.file.clone(),
+                holder: "another requirement of the same target".to_owned(),
+            });
+        }
+        let mounted = if self.closed.is_some() {
+            self.mount_for_everybody(image, folder.clone())?
+        } else {
+            self.mount_inside(image, folder.clone())?
+        };
+        self.mounted.push(mounted);
+        Ok(folder)
+    }
+
+    /// Executes a command and waits for its end. Raising the interrupt ends it.
+    ///
+    /// # Errors
+    /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
+    pub fn run(&self, command: &Command, interrupt: &Interrupt) -> Result<ExitStatus, Error> {
+        self.namespace()?.run(command, interrupt).map_err(|source| Error::Execute {
+            program: command.arguments().first().map_or_else(String::new, |name| name.display().to_string()),
+            source,
+        })
+    }
+
+    /// Takes the images away, the last one first. One failure does not stop the others.
+    pub fn unmount_all(&mut self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        while let Some(mounted) = self.mounted.pop() {
+            if let Err(error) = self.unmount(&mounted) {
+                errors.push(error);
+            }
+        }
+        errors
+    }
+
+    fn namespace(&self) -> Result<&Namespace, Error> {
+        let ended = || Error::Processes { source: io::ErrorKind::NotConnected.into() };
+        self.namespace.as_ref().ok_or_else(ended)
+    }
+
+    /// With a namespace: a lower folder by FUSE or from unpacked files, overlayfs above it.
+    fn mount_inside(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
+        let failed = |source| Error::Mount { image: image.file.clone(), path: folder.clone(), source };
+        let namespace = self.namespace()?;
+        let (tree, _) = open_image(&image.file)?;
+        let upper = Upper::unused(&self.options.cache_dir);
+        let claim = self.register.claim(&folder, &image.file, vec![upper.folder().to_owned()])?;
+
+        let own = self.scratch.join(self.mounted.len().to_string());
+        let lower = own.join("lower");
+        for path in [&own, &lower] {
+            namespace.make_folder(path).map_err(failed)?;
+        }
+        let mut mounted = Mounted { folder: folder.clone(), stack: Vec::new(), claim };
+        let lower = match self.serve(&tree, &image.file, &lower) {
+            Ok(()) => {
+                mounted.stack.push(lower.clone());
+                lower
+            }
+            Err(error) => {
+                let reason = format!("/dev/fuse cannot be used: {error}");
+                let Options { cache_dir, notices, .. } = &self.options;
+                unpacked::tree_of(&image.file, &tree, cache_dir, false, &reason, notices).map_err(
+                    |source| Error::Unpack { image: image.file.clone(), folder: cache_dir.clone(), source },
+                )?
+            }
+        };
+        self.put_above(&lower, &upper, &own, &folder).map_err(failed)?;
+        mounted.stack.push(folder.clone());
+        Ok(mounted)
+    }
+
+    /// Mounts the tree at `lower` and serves it from this process: it needs no other one, and no mount outlives it.
+    fn serve(&self, tree: &Arc<FileTree>, image: &Path, lower: &Path) -> io::Result<()> {
+        let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
+        let device = namespace.mount_fuse(lower, HARMLESS | MountFlags::RDONLY, &TreeFs::mount_options())?;
+        let file_system = TreeFs::new(tree.clone(), image, self.options.notices.clone());
+        let session = file_system.connect(device)?;
+        // The threads end when the last process of the namespace has, because that ends the connection.
+        std::thread::Builder::new().name("gonto-fuse".to_owned()).spawn(move || {
+            if let Err(error) = session.run() {
+                tracing::debug!(%error, "the FUSE connection has ended");
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Mounts a writable layer above `lower` at `folder`: on the cache's file system, else in memory, else none.
+    fn put_above(&self, lower: &Path, upper: &Upper, own: &Path, folder: &Path) -> io::Result<()> {
+        let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
+        let user = namespace.kind() == NamespaceKind::User;
+        let overlay = |upper: &Upper| {
+            let data = overlay::options(lower, upper, user);
+            namespace.mount(OsStr::new("gonto"), folder, "overlay", HARMLESS, &data)
+        };
+        let Err(on_disk) = upper.create().and_then(|()| overlay(upper)) else { return Ok(()) };
+
+        let upper = Upper::at(own.join("layer"));
+        let folders = [upper.folder().to_owned(), upper.upper(), upper.work()];
+        let made = folders.iter().try_for_each(|path| namespace.make_folder(path));
+        let mount_point = folder.to_owned();
+        let Err(in_memory) = made.and_then(|()| overlay(&upper)) else {
+            let reason = format!("the cache's file system cannot hold it: {on_disk}");
+            self.options.notices.send(Notice::WritesInMemory { mount_point, reason });
+            return Ok(());
+        };
+
+        let bind = MountFlags::BIND | MountFlags::REC;
+        namespace.mount(lower.as_os_str(), folder, "", bind, OsStr::new(""))?;
+        let remount =
+            MountFlags::from_bits_retain(REMOUNT) | MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
+        namespace.mount(OsStr::new(""), folder, "", remount, OsStr::new(""))?;
+        let reason = format!("overlayfs cannot be used: {in_memory}");
+        self.options.notices.send(Notice::ReadOnly { mount_point, reason });
+        Ok(())
+    }
+
+    /// Without a namespace: the mount is visible to all, and shared by runs that want the same at the same time.
+    fn mount_for_everybody(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
+        let claim = self.register.claim(&self.options.state_dir, &image.file, vec![])?;
+        let holder = Holder::Run { claim: claim.path().to_owned() };
+        let closed = self.closed.as_deref().unwrap_or_default();
+        shared::mount(&self.register, &self.options, image, &folder, holder, Some(closed))?;
+        Ok(Mounted { folder, stack: Vec::new(), claim })
+    }
+
+    fn unmount(&self, mounted: &Mounted) -> Result<(), Error> {
+        if mounted.stack.is_empty() {
+            let holder = Holder::Run { claim: mounted.claim.path().to_owned() };
+            let (_, errors) = shared::unmount(&self.register, &holder)?;
+            return errors.into_iter().next().map_or(Ok(()), Err);
+        }
+        let namespace = self.namespace()?;
+        for path in mounted.stack.iter().rev() {
+            // Lazily: a process that the script has left running may still be in there; it ends with the run.
+            namespace.unmount(path, UnmountFlags::DETACH).map_err(|source| Error::Unmount {
+                path: path.clone(),
+                users: String::new(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for error in self.unmount_all() {
+            tracing::debug!(%error, "unmounting at the end of the session");
+        }
+        // Ends all processes; after that nothing of the run uses its folders.
+        drop(self.namespace.take());
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,112 @@
+//! Images unpacked into the cache, for machines that cannot mount.
+//!
+//! ```text
+//! <cache_dir>/.gonto/trees/
+//!   lock                     held while a tree is made
+//!   <image>-<size>-<time>/       the files as they are in the image; lower folder of an overlay
+//!   <image>-<size>-<time>-ro/    the same without write permission; used as it is
+//!   .new-XXXXXX/                 being made; whoever holds the lock may remove it
+//! ```
+//!
+//! A tree appears by rename when it is whole. Size and time of the image are in its name, so a new image gets a new tree.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use gonto_image::FileTree;
+
+use super::unpack::unpack;
+use crate::notice::{Notice, Notices};
+
+/// The unpacked files of `image`; made now if they are not there. `reason` says why it is not mounted.
+pub(super) fn tree_of(
+    image: &Path,
+    tree: &FileTree,
+    cache_dir: &Path,
+    read_only: bool,
+    reason: &str,
+    notices: &Notices,
+) -> io::Result<PathBuf> {
+    let trees = cache_dir.join(".gonto").join("trees");
+    fs::create_dir_all(&trees)?;
+    let finished = trees.join(tree_name(image, read_only)?);
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    let _lock = lock(&trees.join("lock"))?;
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    remove_unfinished(&trees)?;
+    notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?;
+    let files = new.path().join("files");
+    unpack(tree, &files, read_only, &|path, error| {
+        let path = path.strip_prefix(&files).unwrap_or(path).display().to_string();
+        let reason = format!("{error}; it is left out");
+        notices.send(Notice::Unreadable { image: image.to_owned(), path, reason });
+    })?;
+    fs::rename(&files, &finished)?;
+    Ok(finished)
+}
+
+fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
+    let metadata = fs::metadata(image)?;
+    let time = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    Ok(format!("{name}-{:x}-{time:x}{}", metadata.len(), if read_only { "-ro" } else { "" }))
+}
+
+fn lock(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// What a killed gonto had not finished.
+fn remove_unfinished(trees: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(trees)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(".new-") {
+            super::folders::remove_tree(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Copies a tree, sharing its blocks where the file system can (reflinks), into the new folder `to`. With `share_only`, a
+/// file system that cannot is an error.
+pub(super) fn copy(from: &Path, to: &Path, share_only: bool) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy(&source, &target, share_only)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
+        } else {
+            copy_file(&source, &target, share_only)?;
+        }
+    }
+    let metadata = fs::metadata(from)?;
+    File::open(to)?.set_times(fs::FileTimes::new().set_modified(metadata.modified()?))?;
+    fs::set_permissions(to, metadata.permissions())
+}
+
+fn copy_file(from: &Path, to: &Path, share_only: bool) -> io::Result<()> {
+    let (source, target) = (File::open(from)?, File::create_new(to)?);
+    let metadata = source.metadata()?;
+    match rustix::fs::ioctl_ficlone(&target, &source) {
+        Err(errno) if share_only => return Err(errno.into()),
+        Err(_) => {
+            io::copy(&mut &source, &mut &target)?;
+        }
+        Ok(()) => {}
+    }
+    target.set_times(fs::FileTimes::new().set_modified(metadata.modified()?))?;
+    target.set_permissions(metadata.permissions())
+}

@@ -1,0 +1,88 @@
+//! What a user should know although nothing failed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Something that works, but not quite as one may expect. `Display` gives a sentence for the user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The faster roads are closed here, so the files of the image are unpacked into the cache.
+    Unpacking {
+        /// The image file.
+        image: PathBuf,
+        /// Why mounting does not work.
+        reason: String,
+    },
+    /// The folder can be read only.
+    ReadOnly {
+        /// The mount point.
+        mount_point: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What is written into the mount lives in memory.
+    WritesInMemory {
+        /// The mount point.
+        mount_point: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file's content cannot be read (yet); reading it fails.
+    Unreadable {
+        /// The image file.
+        image: PathBuf,
+        /// The file's path inside the image.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something that a killed gonto had left behind was removed.
+    TidiedUp {
+        /// The mount point.
+        mount_point: PathBuf,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unpacking { image, reason } => {
+                write!(f, "unpacking {} into the cache, because {reason}", image.display())
+            }
+            Self::ReadOnly { mount_point, reason } => {
+                write!(f, "{} is read-only, because {reason}", mount_point.display())
+            }
+            Self::WritesInMemory { mount_point, reason } => {
+                write!(f, "what is written to {} is kept in memory, because {reason}", mount_point.display())
+            }
+            Self::Unreadable { image, path, reason } => write!(f, "{path} in {}: {reason}", image.display()),
+            Self::TidiedUp { mount_point } => {
+                write!(f, "removed what a killed gonto had left at {}", mount_point.display())
+            }
+        }
+    }
+}
+
+/// Where notices go. Called from any thread.
+#[derive(Clone)]
+pub struct Notices(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl Notices {
+    /// Sends every notice to `receiver`.
+    pub fn new(receiver: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receiver))
+    }
+
+    pub(crate) fn send(&self, notice: Notice) {
+        tracing::debug!(%notice);
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notices")
+    }
+}

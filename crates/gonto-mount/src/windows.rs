@@ -1,0 +1,90 @@
+//! Windows: scripts run; images are not mounted yet.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use crate::{Command, Error, Image, Interrupt, Options, Shown};
+
+/// What cannot be done yet, by name.
+const MOUNTING: &str = "mounting an image";
+
+/// The images and processes of one run. They end with it.
+#[derive(Debug)]
+pub struct Session {
+    _options: Options,
+}
+
+impl Session {
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self { _options: options })
+    }
+
+    /// Mounting does not work on Windows yet.
+    ///
+    /// # Errors
+    /// Always [`Error::NotOnThisSystem`].
+    pub fn mount(&mut self, _image: &Image) -> Result<PathBuf, Error> {
+        Err(Error::NotOnThisSystem { what: MOUNTING })
+    }
+
+    /// Executes a command and waits for its end.
+    ///
+    /// # Errors
+    /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
+    pub fn run(&self, command: &Command, _interrupt: &Interrupt) -> Result<ExitStatus, Error> {
+        let [program, arguments @ ..] = command.arguments() else {
+            return Err(Error::Execute {
+                program: String::new(),
+                source: std::io::ErrorKind::InvalidInput.into(),
+            });
+        };
+        std::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(command.environment().iter().map(|(name, value)| (name, value)))
+            .current_dir(command.directory())
+            .status()
+            .map_err(|source| Error::Execute { program: program.display().to_string(), source })
+    }
+
+    /// Nothing is mounted, so nothing can fail.
+    pub fn unmount_all(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
+}
+
+/// The images that are mounted for everybody.
+#[derive(Debug)]
+pub struct Mounts {
+    _options: Options,
+}
+
+impl Mounts {
+    /// Opens the register of mounts.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        Ok(Self { _options: options })
+    }
+
+    /// Mounting does not work on Windows yet.
+    ///
+    /// # Errors
+    /// Always [`Error::NotOnThisSystem`].
+    pub fn mount(&self, _image: &Image, _target: &str, _folder: &Path) -> Result<Shown, Error> {
+        Err(Error::NotOnThisSystem { what: MOUNTING })
+    }
+
+    /// Nothing is mounted, so nothing is there to unmount.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn unmount(&self, _target: &str, _folder: &Path) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
+        Ok((Vec::new(), Vec::new()))
+    }
+}

@@ -1,0 +1,547 @@
+//! One target of the configuration, and what can be done with it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use gonto_mount::{Command, Image, Interrupt, MountPoint, Mounts, Notices, Options, Session, with_separator};
+use gonto_store::{Format, ImagePath, InvalidImagePath, Platform, Store};
+use indexmap::IndexMap;
+
+use crate::config::{Config, RegistryValue, Requirement, Settings, TargetConfig};
+use crate::{Error, state};
+
+pub use gonto_store::Event as DownloadEvent;
+
+/// What stands for the mount point in the values of a requirement's `env`.
+pub const MOUNT_POINT_PLACEHOLDER: &str = "{{mount_point}}";
+
+/// The scripts that a target may have, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ScriptType {
+    /// Runs before the images are there.
+    BeforeScript,
+    /// The work.
+    Script,
+    /// Runs after a successful `script`, when the images have gone.
+    AfterScript,
+}
+
+impl ScriptType {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::BeforeScript, Self::Script, Self::AfterScript];
+
+    /// The key in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeScript => "before_script",
+            Self::Script => "script",
+            Self::AfterScript => "after_script",
+        }
+    }
+}
+
+impl fmt::Display for ScriptType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An image that a target requires.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageDefinition {
+    /// The path in the repository and in the cache, such as `foobar/foobar_v1.2.3_win64.vhd`.
+    pub path: String,
+    /// The name, such as `foobar`.
+    pub name: String,
+    /// The version, such as `1.2.3`.
+    pub version: String,
+    /// The platform; [`Platform::Win64`] unless said otherwise.
+    pub platform: Platform,
+    /// The format; [`Format::Vhd`] unless said otherwise.
+    pub format: Format,
+    /// Where it is to be mounted; empty unless said otherwise: the system chooses.
+    pub mount_point: String,
+    /// Environment variables that it sets, with placeholders; empty unless said otherwise.
+    pub env: IndexMap<String, String>,
+    /// Registry values that it sets on Windows, with placeholders; empty unless said otherwise.
+    pub reg: Vec<RegistryValue>,
+}
+
+/// Returns the image path of a requirement.
+///
+/// ```
+/// # use gonto::config::Requirement;
+/// # use gonto::target::requirement_to_image_path;
+/// # use gonto::{Format, Platform};
+/// let requirement = Requirement { name: "foobar".into(), version: "1.2.3".into(), ..Default::default() };
+/// assert_eq!(requirement_to_image_path(&requirement)?.to_string(), "foobar/foobar_v1.2.3_win64.vhd");
+///
+/// let requirement = Requirement {
+///     name: "foobar".into(),
+///     version: "42".into(),
+///     platform: Platform::Multi,
+///     format: Format::Vhdx,
+///     ..Default::default()
+/// };
+/// assert_eq!(requirement_to_image_path(&requirement)?.to_string(), "foobar/foobar_v42_multi.vhdx");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// When the name or the version breaks the rules of repositories, so that the path might leave the cache. Requirements of
+/// a checked [`Config`] never do.
+pub fn requirement_to_image_path(requirement: &Requirement) -> Result<ImagePath, InvalidImagePath> {
+    ImagePath::new(&requirement.name, &requirement.version, requirement.platform, requirement.format)
+}
+
+/// How far a download has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Download {
+    /// Which of the downloads it is, from 1.
+    pub current: usize,
+    /// How many downloads there are.
+    pub count: usize,
+    /// The image.
+    pub image: ImageDefinition,
+    /// What is going on.
+    pub event: DownloadEvent,
+}
+
+/// Actions that can be run on a target.
+#[derive(Debug)]
+pub struct Target {
+    name: String,
+    settings: Settings,
+    config: TargetConfig,
+    surroundings: Surroundings,
+    /// The processes and mounts of this run; made when first needed.
+    session: Option<Session>,
+    /// What the mounted images have set, in order; it stays for `after_script`.
+    image_env: Vec<(String, OsString)>,
+}
+
+/// Where a target is run, and who is told. The default is the current folder, and nobody.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The folder in which scripts run.
+    pub directory: PathBuf,
+    /// The folder of the configuration. With the target's name it tells who has mounted an image permanently, so that
+    /// targets of the same name in two projects do not unmount each other's.
+    pub project: PathBuf,
+    /// Receives what the user should know.
+    pub notices: Notices,
+    /// Stops downloads and scripts when raised.
+    pub interrupt: Interrupt,
+}
+
+impl Surroundings {
+    /// The current folder; notices are dropped, and nothing interrupts.
+    ///
+    /// # Errors
+    /// When the current folder does not exist any more, or no file can be opened.
+    pub fn current() -> Result<Self, Error> {
+        let directory = env::current_dir().map_err(Error::NoCurrentFolder)?;
+        let interrupt =
+            Interrupt::new().map_err(|source| Error::Session(gonto_mount::Error::Processes { source }))?;
+        Ok(Self { project: directory.clone(), directory, notices: Notices::new(drop), interrupt })
+    }
+}
+
+impl Target {
+    /// The target `target_name` of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::TargetDoesNotExist`].
+    pub fn new(target_name: &str, config: &Config) -> Result<Self, Error> {
+        Self::with_surroundings(target_name, config, Surroundings::current()?)
+    }
+
+    /// Like [`new`](Self::new), with everything around it given.
+    ///
+    /// # Errors
+    /// [`Error::TargetDoesNotExist`].
+    pub fn with_surroundings(
+        target_name: &str,
+        config: &Config,
+        surroundings: Surroundings,
+    ) -> Result<Self, Error> {
+        let Some(target) = config.targets.get(target_name) else {
+            let known: Vec<String> = config.targets.keys().cloned().collect();
+            let suggestion = known
+                .iter()
+                .map(|name| (strsim::damerau_levenshtein(name, target_name), name))
+                .min()
+                .filter(|(distance, _)| *distance <= 2.min(target_name.chars().count() / 2))
+                .map(|(_, name)| name.clone());
+            return Err(Error::TargetDoesNotExist { name: target_name.to_owned(), known, suggestion });
+        };
+        Ok(Self {
+            name: target_name.to_owned(),
+            settings: config.gonto.clone(),
+            config: target.clone(),
+            surroundings,
+            session: None,
+            image_env: Vec::new(),
+        })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lists the target's required disk images, in the order of the configuration.
+    pub fn list_required_images(&self) -> impl Iterator<Item = ImageDefinition> + '_ {
+        self.config.requires.iter().filter_map(|requirement| definition(requirement).ok())
+    }
+
+    /// Lists the required images that are not in the cache.
+    ///
+    /// # Errors
+    /// When the repository's address cannot be used.
+    pub fn list_missing_images(&self) -> Result<impl Iterator<Item = ImageDefinition> + '_, Error> {
+        let store = self.store()?;
+        let missing = self.paths()?.filter(move |(_, path)| !store.contains(path));
+        Ok(missing.filter_map(|(requirement, _)| definition(requirement).ok()))
+    }
+
+    /// Downloads the missing images from the repository, one after another. `callback` is told the number of the current
+    /// download (from 1), the number of downloads, the name of the image and how much of it is there, from 0.0 to 1.0.
+    ///
+    /// # Errors
+    /// [`Error::Download`] for the first image that cannot be fetched; [`Error::Interrupted`].
+    pub fn download_missing_images(
+        &self,
+        mut callback: impl FnMut(usize, usize, &str, f64),
+    ) -> Result<(), Error> {
+        self.download(|Download { current, count, image, event }| {
+            if let DownloadEvent::Progress { received, total } = event {
+                let progress = if total == 0 { 0.0 } else { ratio(received, total) };
+                callback(current, count, &image.name, progress);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Like [`download_missing_images`](Self::download_missing_images), told in bytes. The callback may end it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn download(&self, mut callback: impl FnMut(Download) -> ControlFlow<()>) -> Result<(), Error> {
+        let store = self.store()?;
+        let missing: Vec<_> = self.paths()?.filter(|(_, path)| !store.contains(path)).collect();
+        let count = missing.len();
+        for (index, (requirement, path)) in missing.into_iter().enumerate() {
+            let image = definition(requirement)?;
+            let mut told = |event| {
+                if self.surroundings.interrupt.signal().is_some() {
+                    return ControlFlow::Break(());
+                }
+                callback(Download { current: index + 1, count, image: image.clone(), event })
+            };
+            let fetched = store.fetch(&path, &mut told);
+            self.check_interrupt()?;
+            fetched
+                .map_err(|source| Error::Download { image: path.to_string(), source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    /// Mounts the required images, in order, and sets what they set. Not permanent: for the scripts of this `Target`, until
+    /// [`umount_images`](Self::umount_images) or its drop, with writes that are thrown away. Permanent: for every
+    /// process of the user, until `umount_images` of a target of the same name and project.
+    ///
+    /// # Errors
+    /// [`Error::MissingImage`] when an image is not in the cache, [`Error::VolumeNotReady`] when it holds no volume that can
+    /// be read, [`Error::VolumeNotMounted`] when the system does not mount it. What was mounted before that is unmounted.
+    pub fn mount_images(&mut self, permanent: bool) -> Result<(), Error> {
+        self.mount(permanent, |_| ())
+    }
+
+    /// Like [`mount_images`](Self::mount_images); `mounted` is told each image as it appears.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mount(&mut self, permanent: bool, mut mounted: impl FnMut(&Mounted)) -> Result<(), Error> {
+        let result = self.try_mount(permanent, &mut mounted);
+        if result.is_err() {
+            self.image_env.clear();
+            if let Some(session) = &mut self.session {
+                for error in session.unmount_all() {
+                    tracing::debug!(%error, "unmounting after a failure");
+                }
+            }
+        }
+        result
+    }
+
+    fn try_mount(&mut self, permanent: bool, mounted: &mut impl FnMut(&Mounted)) -> Result<(), Error> {
+        let images: Vec<(Requirement, ImagePath)> =
+            self.paths()?.map(|(requirement, path)| (requirement.clone(), path)).collect();
+        let store = self.store()?;
+        if let Some((_, path)) = images.iter().find(|(_, path)| !store.contains(path)) {
+            return Err(Error::MissingImage { path: store.path(path) });
+        }
+        let mounts = permanent.then(|| Mounts::open(self.options()?).map_err(Error::Session)).transpose()?;
+        let mut fresh = Undo {
+            mounts: mounts.as_ref(),
+            target: &self.name.clone(),
+            project: &self.surroundings.project.clone(),
+            armed: false,
+        };
+        for (requirement, path) in &images {
+            self.check_interrupt()?;
+            let file = store.path(path);
+            let failed = |source: gonto_mount::Error| {
+                let image = path.to_string();
+                if source.is_about_the_image() {
+                    Error::VolumeNotReady { image, path: file.clone(), source }
+                } else {
+                    Error::VolumeNotMounted { image, source }
+                }
+            };
+            let image = Image {
+                mount_point: requirement.mount_point.parse::<MountPoint>().map_err(failed)?,
+                file: file.clone(),
+            };
+            let (folder, already) = match &mounts {
+                Some(mounts) => {
+                    let shown =
+                        mounts.mount(&image, &self.name, &self.surroundings.project).map_err(failed)?;
+                    fresh.armed |= !shown.already;
+                    (shown.folder, shown.already)
+                }
+                None => (self.session()?.mount(&image).map_err(failed)?, false),
+            };
+            let mount_point = with_separator(&folder);
+            for (name, value) in &requirement.env {
+                self.image_env.push((name.clone(), fill_in(value, &mount_point)));
+            }
+            mounted(&Mounted { image: definition(requirement)?, mount_point, already });
+        }
+        fresh.armed = false;
+        Ok(())
+    }
+
+    /// Unmounts the images that this `Target` has mounted; if it has mounted none, those that a target of the same name and
+    /// project has mounted permanently. Returns the folders of the latter.
+    ///
+    /// # Errors
+    /// [`Error::Unmount`]: some could not be unmounted; the others were.
+    pub fn umount_images(&mut self) -> Result<Vec<PathBuf>, Error> {
+        let (folders, errors) = match &mut self.session {
+            Some(session) => (Vec::new(), session.unmount_all()),
+            None => Mounts::open(self.options()?)
+                .and_then(|mounts| mounts.unmount(&self.name, &self.surroundings.project))
+                .map_err(Error::Session)?,
+        };
+        if errors.is_empty() { Ok(folders) } else { Err(Error::Unmount { errors }) }
+    }
+
+    /// Whether the target has a script of this type.
+    #[must_use]
+    pub fn has_script(&self, script_type: ScriptType) -> bool {
+        self.script(script_type).is_some()
+    }
+
+    /// Runs a script of the target: each line that is not blank by the system's shell, in the environment of this process,
+    /// overlaid by the target's variables, overlaid by those of the mounted images. The first line that fails ends it. A
+    /// target that has no such script does nothing.
+    ///
+    /// # Errors
+    /// [`Error::ScriptFailed`] when a command fails, [`Error::Interrupted`].
+    pub fn run_script(&mut self, script_type: ScriptType) -> Result<(), Error> {
+        self.run_script_lines(script_type, |_| ())
+    }
+
+    /// Like [`run_script`](Self::run_script); `started` is told each line before it runs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_script_lines(
+        &mut self,
+        script_type: ScriptType,
+        mut started: impl FnMut(&str),
+    ) -> Result<(), Error> {
+        let Some(script) = self.script(script_type).map(str::to_owned) else { return Ok(()) };
+        let environment = self.environment();
+        let interrupt = self.surroundings.interrupt.clone();
+        let directory = self.surroundings.directory.clone();
+        for line in lines(&script) {
+            self.check_interrupt()?;
+            started(line);
+            let command = Command::shell(line, environment.clone(), &directory);
+            let status = self.session()?.run(&command, &interrupt);
+            self.check_interrupt()?;
+            let script = script_type;
+            let status =
+                status.map_err(|source| Error::ScriptNotStarted { script, line: line.to_owned(), source })?;
+            if !status.success() {
+                return Err(Error::ScriptFailed { script, line: line.to_owned(), status });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every variable that a script gets: this process's, overlaid by the target's, overlaid by those of the images.
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let mut environment: IndexMap<OsString, OsString> = env::vars_os().collect();
+        let target = self.config.env.iter().map(|(name, value)| (name, OsString::from(value)));
+        for (name, value) in target.chain(self.image_env.iter().map(|(name, value)| (name, value.clone()))) {
+            sys::set(&mut environment, name, value);
+        }
+        environment.into_iter().collect()
+    }
+
+    fn script(&self, script_type: ScriptType) -> Option<&str> {
+        match script_type {
+            ScriptType::BeforeScript => self.config.before_script.as_deref(),
+            ScriptType::Script => Some(&self.config.script),
+            ScriptType::AfterScript => self.config.after_script.as_deref(),
+        }
+    }
+
+    fn paths(&self) -> Result<impl Iterator<Item = (&Requirement, ImagePath)>, Error> {
+        let paths: Result<Vec<_>, InvalidImagePath> = self
+            .config
+            .requires
+            .iter()
+            .map(|requirement| Ok((requirement, requirement_to_image_path(requirement)?)))
+            .collect();
+        Ok(paths?.into_iter())
+    }
+
+    fn store(&self) -> Result<Store, Error> {
+        Store::new(self.settings.cache_dir.clone(), &self.settings.repository)
+            .map_err(|error| Error::Repository(Box::new(error)))
+    }
+
+    fn options(&self) -> Result<Options, Error> {
+        Ok(Options {
+            state_dir: state::folder()?,
+            cache_dir: self.settings.cache_dir.clone(),
+            notices: self.surroundings.notices.clone(),
+        })
+    }
+
+    fn session(&mut self) -> Result<&mut Session, Error> {
+        let options = self.options()?;
+        match &mut self.session {
+            Some(session) => Ok(session),
+            none => Ok(none.insert(Session::new(options).map_err(Error::Session)?)),
+        }
+    }
+
+    fn check_interrupt(&self) -> Result<(), Error> {
+        match self.surroundings.interrupt.signal() {
+            Some(signal) => Err(Error::Interrupted { signal }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An image that has just appeared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mounted {
+    /// The image.
+    pub image: ImageDefinition,
+    /// The folder, with the separator at its end: what `{{mount_point}}` stands for.
+    pub mount_point: OsString,
+    /// It was there before, permanently mounted for the same target or another one.
+    pub already: bool,
+}
+
+/// Unmounts what a failing permanent mount has mounted. What was mounted before stays.
+struct Undo<'a> {
+    mounts: Option<&'a Mounts>,
+    target: &'a str,
+    project: &'a Path,
+    armed: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let (true, Some(mounts)) = (self.armed, self.mounts)
+            && let Err(error) = mounts.unmount(self.target, self.project)
+        {
+            tracing::debug!(%error, "unmounting after a failure");
+        }
+    }
+}
+
+fn definition(requirement: &Requirement) -> Result<ImageDefinition, InvalidImagePath> {
+    Ok(ImageDefinition {
+        path: requirement_to_image_path(requirement)?.to_string(),
+        name: requirement.name.clone(),
+        version: requirement.version.clone(),
+        platform: requirement.platform,
+        format: requirement.format,
+        mount_point: requirement.mount_point.clone(),
+        env: requirement.env.clone(),
+        reg: requirement.reg.clone(),
+    })
+}
+
+/// The commands of a script: its lines, stripped, without the blank ones.
+fn lines(script: &str) -> impl Iterator<Item = &str> {
+    script.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// Replaces the placeholder; a mount point need not be Unicode.
+fn fill_in(value: &str, mount_point: &OsStr) -> OsString {
+    let mut parts = value.split(MOUNT_POINT_PLACEHOLDER);
+    let mut filled = OsString::from(parts.next().unwrap_or_default());
+    for part in parts {
+        filled.push(mount_point);
+        filled.push(part);
+    }
+    filled
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a fraction for people and progress bars")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    (part as f64 / whole as f64).clamp(0.0, 1.0)
+}
+
+#[cfg(unix)]
+mod sys {
+    use super::{IndexMap, OsString};
+
+    pub(super) fn set(environment: &mut IndexMap<OsString, OsString>, name: &str, value: OsString) {
+        environment.insert(name.into(), value);
+    }
+}
+
+#[cfg(windows)]
+mod sys {
+    use super::{IndexMap, OsString};
+
+    /// Windows does not tell `Path` from `PATH`.
+    pub(super) fn set(environment: &mut IndexMap<OsString, OsString>, name: &str, value: OsString) {
+        environment.retain(|known, _| !known.eq_ignore_ascii_case(name));
+        environment.insert(name.into(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_that_is_not_blank_is_a_command() {
+        let script = "\n  echo one  \n\n\t\necho two \\\r\n cd x\n";
+        assert_eq!(lines(script).collect::<Vec<_>>(), ["echo one", "echo two \\", "cd x"]);
+    }
+
+    #[test]
+    fn placeholders_are_replaced_wherever_they_stand() {
+        let filled = fill_in("{{mount_point}}bin:{{mount_point}}lib;{{ mount_point }}", OsStr::new("/m/"));
+        assert_eq!(filled, "/m/bin:/m/lib;{{ mount_point }}");
+        assert_eq!(fill_in("", OsStr::new("/m/")), "");
+    }
+}
