@@ -52,7 +52,7 @@ pub enum Error {
     Status {
         /// Where the image should be.
         url: String,
-        /// The HTTP status code. [RFC 9110] 15.
+        /// The HTTP status code (RFC 9110, section 15).
         status: u16,
     },
     /// There is no connection to the web server.

@@ -1,7 +1,6 @@
 //! Fetching in a process of its own: this test binary again, running the one test at the end of this file.
 
 use std::env;
-use std::error::Error as _;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use gonto_store::Event;
 
-use crate::{image, store};
+use crate::{chain, image, store};
 
 const CACHE: &str = "GONTO_STORE_TEST_CACHE";
 const REPOSITORY: &str = "GONTO_STORE_TEST_REPOSITORY";
@@ -91,15 +90,7 @@ fn fetches_when_told_to() {
     });
     let outcome = match outcome {
         Ok(_) => "ok".to_owned(),
-        Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text = format!("{text}\ncaused by: {error}");
-                cause = error.source();
-            }
-            text
-        }
+        Err(error) => chain(&error),
     };
     fs::write(&report, outcome).unwrap();
 }

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use crate::child::Fetcher;
 use crate::server::{Behaviour, Server};
-use crate::{assert_nothing_left, chain, content, fetch, files, image, store};
+use crate::{assert_nothing_left, chain, content, fetch, files, image, skipped, store};
 
 #[test]
 fn a_cache_that_may_not_be_written_still_gives_what_it_has() {
@@ -31,7 +31,7 @@ fn a_cache_that_may_not_be_written_still_gives_what_it_has() {
         match fetcher.command().status() {
             Ok(_) if !fetcher.report().is_empty() => Some(fetcher.report()),
             other => {
-                eprintln!("skipped: another user cannot run this test's program: {other:?}");
+                skipped(&format!("another user cannot run this test's program: {other:?}"));
                 None
             }
         }
@@ -125,7 +125,7 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(SmallDisk { folder }),
             other => {
-                eprintln!("skipped: a small disk cannot be mounted here (are you root?): {other:?}");
+                skipped(&format!("a small disk cannot be mounted here (are you root?): {other:?}"));
                 None
             }
         }

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 
 use crate::child::Fetcher;
 use crate::server::{Behaviour, Server};
-use crate::{files, only_the_image};
+use crate::{files, only_the_image, skipped};
 
 /// A certificate authority, and a web server with a certificate of its own for `name`.
 fn server(name: &str, behaviour: Behaviour) -> (Server, String) {
@@ -38,7 +38,7 @@ fn server(name: &str, behaviour: Behaviour) -> (Server, String) {
 /// Fetches in a process that trusts the authority whose certificate is `pem`, and nobody else.
 fn outcome(repository: &str, pem: &str) -> Option<(String, Vec<String>)> {
     if cfg!(windows) {
-        eprintln!("skipped: the verifier of Windows cannot be told to trust the certificate of a file");
+        skipped("the verifier of Windows cannot be told to trust the certificate of a file");
         return None;
     }
     let folder = tempdir().unwrap();

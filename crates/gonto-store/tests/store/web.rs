@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use tempfile::tempdir;
 
 use crate::server::{Behaviour, Server};
-use crate::{content, fetch, fetch_with_progress, files, image, only_the_image, store};
+use crate::{content, fetch, fetch_with_progress, files, image, only_the_image, skipped, store};
 
 #[test]
 fn an_image_is_downloaded_once_and_then_found() {
@@ -97,7 +97,7 @@ fn ipv6_works() {
     let server = match Server::start_at(Ipv6Addr::LOCALHOST.into(), Behaviour::Good, b"six") {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("skipped: this machine has no IPv6 loopback: {error}");
+            skipped(&format!("this machine has no IPv6 loopback: {error}"));
             return;
         }
     };
