@@ -28,7 +28,7 @@ main() {
     show_result "$example/build/mandelbrot"
 
     digest=$(sha256sum <"$example/.cache/$image")
-    say "once more: the image is in the cache now"
+    say "gonto -C $example run build, once more: the image is in the cache now"
     "$GONTO" -C "$example" run build >/dev/null
     say "gonto -C $example run test"
     "$GONTO" -C "$example" run test
@@ -50,7 +50,7 @@ build_gonto() {
 # copy and a temporary folder do.
 choose_folders() {
     example=examples/pebble
-    if [ ! -w $example ] || { [ -e $example/.cache ] && [ ! -w $example/.cache ]; }; then
+    if ! can_write $example || ! can_write $example/.cache || ! can_write $example/build; then
         mkdir "$scratch/example"
         cp -R $example/gonto.yaml $example/src $example/repository "$scratch/example"
         example=$scratch/example
@@ -60,6 +60,10 @@ choose_folders() {
         export XDG_STATE_HOME=$scratch/state
         mkdir "$XDG_STATE_HOME"
     fi
+}
+
+can_write() {
+    [ ! -e "$1" ] || [ -w "$1" ]
 }
 
 show_result() {
