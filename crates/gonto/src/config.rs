@@ -40,6 +40,8 @@ mod diagnostic;
 mod pyyaml;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod table;
 
 pub use diagnostic::{ConfigError, Diagnostic, Severity};
 pub use registry::{RegistryData, RegistryRoot, RegistryType, RegistryValue};

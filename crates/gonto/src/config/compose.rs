@@ -212,7 +212,8 @@ impl<'a> Composer<'a> {
     /// A block scalar that ends with the file, without a newline, has none: the parser adds one.
     fn block_end<'t>(&self, text: &'t str, style: ScalarStyle, place: &Place) -> &'t str {
         let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-        let ends_the_file = place.range().end == self.source.text.len() && !self.source.text.ends_with(['\n', '\r']);
+        let ends_the_file =
+            place.range().end == self.source.text.len() && !self.source.text.ends_with(['\n', '\r']);
         match text.strip_suffix('\n') {
             Some(without) if is_block && ends_the_file => without,
             _ => text,

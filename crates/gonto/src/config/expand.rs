@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use super::decode::Field;
 use super::diagnostic::{Diagnostic, shown};
 
+/// What a repository may be, as a regular expression: a URL of a supported scheme, or anything that is no URL.
+#[cfg(test)]
+pub(super) const REPOSITORY_PATTERN: &str =
+    "^([hH][tT][tT][pP][sS]?://|[fF][iI][lL][eE]://|(?![a-zA-Z][a-zA-Z0-9+.-]*://)(.|\\n))";
+
 /// What `~` and `${VARIABLE}` stand for.
 pub(super) struct Surroundings<'a> {
     pub(super) home: Option<PathBuf>,

@@ -17,7 +17,7 @@ pub struct Settings {
     /// Where images are downloaded from: a URL (`http://`, `https://`, `file://`) or the path of a folder. A leading `~`
     /// and `${VARIABLE}` are expanded; a relative path is meant from the folder of the configuration file.
     // A URL or an absolute path once it is in here, always with `/` at the end.
-    #[cfg_attr(test, schemars(length(min = 1)))]
+    #[cfg_attr(test, schemars(regex(pattern = expand::REPOSITORY_PATTERN)))]
     pub repository: String,
 }
 
