@@ -16,7 +16,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The image holds no volume that can be read.
-    #[error("cannot read the image {}", image.display())]
+    #[error("cannot read the image {} (remove it to have it fetched again)", image.display())]
     ReadImage {
         /// The file.
         image: PathBuf,

@@ -33,9 +33,7 @@ pub enum Notice {
     Unreadable {
         /// The image file.
         image: PathBuf,
-        /// The file's path inside the image.
-        path: String,
-        /// Why.
+        /// The file's path inside the image, and why.
         reason: String,
     },
     /// Something that a killed gonto had left behind was removed.
@@ -57,7 +55,7 @@ impl fmt::Display for Notice {
             Self::WritesInMemory { mount_point, reason } => {
                 write!(f, "what is written to {} is kept in memory, because {reason}", mount_point.display())
             }
-            Self::Unreadable { image, path, reason } => write!(f, "{path} in {}: {reason}", image.display()),
+            Self::Unreadable { image, reason } => write!(f, "{reason} (in {})", image.display()),
             Self::TidiedUp { mount_point } => {
                 write!(f, "removed what a killed gonto had left at {}", mount_point.display())
             }

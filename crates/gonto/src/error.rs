@@ -35,12 +35,10 @@ pub enum Error {
         source: gonto_mount::Error,
     },
     /// An image holds no volume that can be read.
-    #[error("the volume of {image} is not ready: if the image is damaged, remove {} so that it is fetched again", path.display())]
+    #[error("the volume of {image} is not ready")]
     VolumeNotReady {
         /// The image's path in the repository.
         image: String,
-        /// The image file.
-        path: PathBuf,
         /// What is wrong with it.
         source: gonto_mount::Error,
     },

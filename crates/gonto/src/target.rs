@@ -300,7 +300,7 @@ impl Target {
             let failed = |source: gonto_mount::Error| {
                 let image = path.to_string();
                 if source.is_about_the_image() {
-                    Error::VolumeNotReady { image, path: file.clone(), source }
+                    Error::VolumeNotReady { image, source }
                 } else {
                     Error::VolumeNotMounted { image, source }
                 }

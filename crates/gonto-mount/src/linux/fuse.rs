@@ -110,12 +110,12 @@ impl TreeFs {
     fn tell_unreadable(&self, id: NodeId, error: &io::Error) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.insert(id) {
-            let path = self.tree.path(id);
-            self.notices.send(Notice::Unreadable {
-                image: self.image.clone(),
-                path,
-                reason: error.to_string(),
-            });
+            // An error about the file names it; one of the image's disk does not.
+            let reason = match error.kind() {
+                io::ErrorKind::Unsupported => error.to_string(),
+                _ => format!("{}: {error}", self.tree.path(id)),
+            };
+            self.notices.send(Notice::Unreadable { image: self.image.clone(), reason });
         }
     }
 }

@@ -326,24 +326,22 @@ pub(super) fn unmount(register: &Register, holder: &Holder) -> Result<(Vec<PathB
     Ok((freed, errors))
 }
 
+/// Only what users see, the topmost mount, can be busy: what lies below goes as soon as the kernel has let go of it.
 fn unmount_stack(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
-    for layer in mounted.stack.iter().rev() {
-        let result = match layer {
-            Layer::Kernel(path) => {
-                rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(io::Error::from)
-            }
-            Layer::Fusermount(path) if is_mount_point(path) => fusermount::unmount(path, false),
-            Layer::Fusermount(_) => Ok(()),
-            Layer::Link(path) => fs::remove_file(path),
-        };
-        // "Not mounted": what we wanted.
-        if let Err(source) = result
-            && source.raw_os_error() != Some(libc::EINVAL)
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(Error::Unmount { path: folder.to_owned(), users: users_of(folder), source });
-        }
+    let result = match mounted.stack.last() {
+        Some(Layer::Kernel(path)) => rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(io::Error::from),
+        Some(Layer::Fusermount(path)) if is_mount_point(path) => fusermount::unmount(path, false),
+        Some(Layer::Link(path)) => fs::remove_file(path),
+        Some(Layer::Fusermount(_)) | None => Ok(()),
+    };
+    // "Not mounted" and "not there" are what we want.
+    if let Err(source) = result
+        && source.raw_os_error() != Some(libc::EINVAL)
+        && source.kind() != io::ErrorKind::NotFound
+    {
+        return Err(Error::Unmount { path: folder.to_owned(), users: users_of(folder), source });
     }
+    force_unmount(mounted);
     let deadline = Instant::now() + SERVER_END;
     while let Some(lock) = &mounted.server_lock
         && register::is_locked(lock)

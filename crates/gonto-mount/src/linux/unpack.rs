@@ -28,7 +28,7 @@ struct Job {
 /// Writes all files of `tree` into the new folder `into`, with their times, modes and hard links. Nothing outside `into`
 /// is touched: names of a tree hold no separators, and nothing is written through a link.
 ///
-/// A file whose content cannot be read is left out and told to `unreadable`; all other errors end the work.
+/// A file whose kind of content is not read yet is left out and told to `unreadable`; all other errors end the work.
 ///
 /// # Errors
 /// What the file system says, with the path of the file.
@@ -36,7 +36,7 @@ pub(super) fn unpack(
     tree: &FileTree,
     into: &Path,
     read_only: bool,
-    unreadable: &(dyn Fn(&Path, &io::Error) + Sync),
+    unreadable: &(dyn Fn(&io::Error) + Sync),
 ) -> io::Result<()> {
     fs::create_dir(into).map_err(|error| at(into, error))?;
     let mut folders = vec![(into.to_owned(), tree.root())];
@@ -90,7 +90,7 @@ fn write_files(
     tree: &FileTree,
     files: &[Job],
     read_only: bool,
-    unreadable: &(dyn Fn(&Path, &io::Error) + Sync),
+    unreadable: &(dyn Fn(&io::Error) + Sync),
 ) -> io::Result<()> {
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
@@ -119,7 +119,7 @@ fn write_file(
     job: &Job,
     read_only: bool,
     buffer: &mut [u8],
-    unreadable: &(dyn Fn(&Path, &io::Error) + Sync),
+    unreadable: &(dyn Fn(&io::Error) + Sync),
 ) -> io::Result<()> {
     let Job { path, node: id } = job;
     let node = tree.node(*id);
@@ -134,12 +134,13 @@ fn write_file(
                 file.write_all(chunk.get(..read).unwrap_or_default()).map_err(|error| at(path, error))?;
                 offset += read as u64;
             }
-            Err(error) => {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 drop(file);
                 fs::remove_file(path).map_err(|error| at(path, error))?;
-                unreadable(path, &error);
+                unreadable(&error);
                 return Ok(());
             }
+            Err(error) => return Err(at(path, error)),
         }
     }
     let times = FileTimes::new()

@@ -43,10 +43,9 @@ pub(super) fn tree_of(
     notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?;
     let files = new.path().join("files");
-    unpack(tree, &files, read_only, &|path, error| {
-        let path = path.strip_prefix(&files).unwrap_or(path).display().to_string();
-        let reason = format!("{error}; it is left out");
-        notices.send(Notice::Unreadable { image: image.to_owned(), path, reason });
+    unpack(tree, &files, read_only, &|error| {
+        let reason = format!("{error}; the file is left out");
+        notices.send(Notice::Unreadable { image: image.to_owned(), reason });
     })?;
     fs::rename(&files, &finished)?;
     Ok(finished)
