@@ -57,11 +57,28 @@ pub(super) enum NamespaceKind {
 
 /// Why there is no namespace.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+#[error("{what}{hint}")]
 pub(super) struct NamespaceError {
     what: &'static str,
+    /// What may forbid it, as a clause in parentheses; empty when unknown.
+    hint: &'static str,
     #[source]
     source: io::Error,
+}
+
+impl NamespaceError {
+    fn new(kind: NamespaceKind, what: &'static str, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        let hint = match (kind, source.raw_os_error()) {
+            (NamespaceKind::User, Some(libc::ENOSPC)) => " (the sysctl user.max_user_namespaces is too low)",
+            (NamespaceKind::User, Some(libc::EPERM | libc::EACCES)) => {
+                " (the sysctl kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns may \
+                 forbid them)"
+            }
+            _ => "",
+        };
+        Self { what, hint, source }
+    }
 }
 
 impl Namespace {
@@ -84,10 +101,10 @@ impl Namespace {
     }
 
     fn start(kind: NamespaceKind, scratch: &Path) -> Result<Self, NamespaceError> {
-        let failed = |what| move |source| NamespaceError { what, source };
+        let failed = |what| move |source: io::Error| NamespaceError::new(kind, what, source);
         let (socket, init_socket) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| NamespaceError { what: "cannot make a socket pair", source: errno.into() })?;
+                .map_err(|errno| NamespaceError::new(kind, "cannot make a socket pair", errno))?;
         let scratch = c_string(scratch.as_os_str()).map_err(failed("cannot use the state folder"))?;
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
@@ -121,18 +138,19 @@ impl Namespace {
             NamespaceKind::ProcessesOnly => "cannot start a process",
         }))?;
         drop(init_socket);
-        let init = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| NamespaceError {
-            what: "cannot start a process",
-            source: io::ErrorKind::InvalidData.into(),
-        })?;
+        let init = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| NamespaceError::new(kind, "cannot start a process", io::ErrorKind::InvalidData))?;
         let namespace = Self { socket, init, kind };
         match namespace.receive() {
             Ok((Reply { kind: Reply::DONE, .. }, _)) => Ok(namespace),
-            Ok((reply, _)) => Err(NamespaceError {
-                what: Step::describe(reply.kind & !Reply::SETUP_FAILED),
-                source: io::Error::from_raw_os_error(reply.value),
-            }),
-            Err(source) => Err(NamespaceError { what: "the namespace's first process ended", source }),
+            Ok((reply, _)) => Err(NamespaceError::new(
+                kind,
+                Step::describe(reply.kind & !Reply::SETUP_FAILED),
+                io::Error::from_raw_os_error(reply.value),
+            )),
+            Err(source) => Err(NamespaceError::new(kind, "the namespace's first process ended", source)),
         }
     }
 

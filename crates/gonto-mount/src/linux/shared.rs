@@ -233,32 +233,28 @@ impl NewMount<'_> {
         self.entry.scratch = vec![clone.clone()];
         self.set_stack(vec![Layer::Link(folder.clone())])?;
 
-        let root = rustix::process::geteuid().is_root();
-        let unpack = |read_only| {
-            let Options { cache_dir, notices, .. } = self.options;
-            unpacked::tree_of(self.image, &self.tree, cache_dir, read_only, reason, notices)
-        };
-        // Root may write whatever the modes say, so the files that all runs share are out of bounds for root.
-        let make = || -> io::Result<PathBuf> {
-            let files = unpack(false)?;
-            fs::create_dir_all(clone.parent().unwrap_or(&clone))?;
-            match unpacked::copy(&files, &clone, !root) {
-                Ok(()) => return Ok(clone.clone()),
-                Err(error) if root => return Err(error),
-                Err(error) => tracing::debug!(%error, "the file system shares no blocks"),
-            }
-            folders::remove_tree(&clone);
-            let files = unpack(true)?;
-            self.tell_read_only("its files are unpacked, and the file system cannot clone them".into());
-            Ok(files)
-        };
         let failed = |source| Error::Unpack { image: self.image.to_owned(), folder: folder.clone(), source };
-        let files = make().map_err(failed)?;
+        let files = self.files(&clone, reason).map_err(failed)?;
         std::os::unix::fs::symlink(files, &folder).map_err(failed)?;
-        if let Some(mounted) = &mut self.entry.mounted {
-            mounted.server_lock = None;
+        if let Some(lock) = self.entry.mounted.as_mut().and_then(|mounted| mounted.server_lock.take()) {
+            let _ = fs::remove_file(lock);
         }
         self.locked.rewrite(&self.path, &self.entry)
+    }
+
+    /// The unpacked files: a copy at `clone` where that costs nothing, else the one tree that all share, read-only. Root may
+    /// write whatever the modes say, so root gets a copy at any cost.
+    fn files(&self, clone: &Path, reason: &str) -> io::Result<PathBuf> {
+        let Options { cache_dir, notices, .. } = self.options;
+        let layers = clone.parent().unwrap_or(clone);
+        fs::create_dir_all(layers)?;
+        let writable = rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers)?;
+        let files = unpacked::tree_of(self.image, &self.tree, cache_dir, !writable, reason, notices)?;
+        if writable {
+            return unpacked::copy(&files, clone).map(|()| clone.to_owned());
+        }
+        self.tell_read_only("its files are unpacked, and the file system cannot clone them".into());
+        Ok(files)
     }
 
     /// Records what is about to be made, and makes the folder for the lower layer.
@@ -329,7 +325,9 @@ pub(super) fn unmount(register: &Register, holder: &Holder) -> Result<(Vec<PathB
 /// Only what users see, the topmost mount, can be busy: what lies below goes as soon as the kernel has let go of it.
 fn unmount_stack(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
     let result = match mounted.stack.last() {
-        Some(Layer::Kernel(path)) => rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(io::Error::from),
+        Some(Layer::Kernel(path)) => {
+            rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(io::Error::from)
+        }
         Some(Layer::Fusermount(path)) if is_mount_point(path) => fusermount::unmount(path, false),
         Some(Layer::Link(path)) => fs::remove_file(path),
         Some(Layer::Fusermount(_)) | None => Ok(()),

@@ -11,12 +11,14 @@
 //! A tree appears by rename when it is whole. Size and time of the image are in its name, so a new image gets a new tree.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use gonto_image::FileTree;
 
+use super::folders::remove_tree;
 use super::unpack::unpack;
 use crate::notice::{Notice, Notices};
 
@@ -41,14 +43,22 @@ pub(super) fn tree_of(
     }
     remove_unfinished(&trees)?;
     notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?;
-    let files = new.path().join("files");
-    unpack(tree, &files, read_only, &|error| {
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?.keep();
+    let made = unpack(tree, &new.join("files"), read_only, &|error| {
         let reason = format!("{error}; the file is left out");
         notices.send(Notice::Unreadable { image: image.to_owned(), reason });
-    })?;
-    fs::rename(&files, &finished)?;
-    Ok(finished)
+    });
+    let published = made.and_then(|()| publish(&new.join("files"), &finished, read_only));
+    remove_tree(&new);
+    published.map(|()| finished)
+}
+
+/// A folder that moves to another one has to be writable, so its own mode comes last.
+fn publish(files: &Path, finished: &Path, read_only: bool) -> io::Result<()> {
+    let mode = fs::metadata(files)?.permissions().mode();
+    fs::set_permissions(files, fs::Permissions::from_mode(mode | 0o200))?;
+    fs::rename(files, finished)?;
+    if read_only { fs::set_permissions(finished, fs::Permissions::from_mode(mode)) } else { Ok(()) }
 }
 
 fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
@@ -69,26 +79,32 @@ fn remove_unfinished(trees: &Path) -> io::Result<()> {
     for entry in fs::read_dir(trees)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(".new-") {
-            super::folders::remove_tree(&entry.path());
+            remove_tree(&entry.path());
         }
     }
     Ok(())
 }
 
-/// Copies a tree, sharing its blocks where the file system can (reflinks), into the new folder `to`. With `share_only`, a
-/// file system that cannot is an error.
-pub(super) fn copy(from: &Path, to: &Path, share_only: bool) -> io::Result<()> {
+/// Whether files in `folder` can share their blocks (reflinks), so that a copy costs nothing.
+pub(super) fn can_share_blocks(folder: &Path) -> io::Result<bool> {
+    let (mut source, target) = (tempfile::tempfile_in(folder)?, tempfile::tempfile_in(folder)?);
+    source.write_all(&[0; 4096])?;
+    Ok(rustix::fs::ioctl_ficlone(&target, &source).is_ok())
+}
+
+/// Copies a tree into the new folder `to`, sharing its blocks where the file system can.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            copy(&source, &target, share_only)?;
+            copy(&source, &target)?;
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
         } else {
-            copy_file(&source, &target, share_only)?;
+            copy_file(&source, &target)?;
         }
     }
     let metadata = fs::metadata(from)?;
@@ -96,15 +112,11 @@ pub(super) fn copy(from: &Path, to: &Path, share_only: bool) -> io::Result<()> {
     fs::set_permissions(to, metadata.permissions())
 }
 
-fn copy_file(from: &Path, to: &Path, share_only: bool) -> io::Result<()> {
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let (source, target) = (File::open(from)?, File::create_new(to)?);
     let metadata = source.metadata()?;
-    match rustix::fs::ioctl_ficlone(&target, &source) {
-        Err(errno) if share_only => return Err(errno.into()),
-        Err(_) => {
-            io::copy(&mut &source, &mut &target)?;
-        }
-        Ok(()) => {}
+    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
+        io::copy(&mut &source, &mut &target)?;
     }
     target.set_times(fs::FileTimes::new().set_modified(metadata.modified()?))?;
     target.set_permissions(metadata.permissions())
