@@ -194,3 +194,100 @@ fn variable(field: &Field<'_>, name: &str, surroundings: &Surroundings<'_>) -> O
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::decode::{self, Context};
+    use super::super::diagnostic::Report;
+    use super::super::scalar::Scalar;
+    use super::super::source::{Place, Source};
+    use super::super::tree::{Node, Value};
+    use super::*;
+
+    /// Hands `text`, written in the file `/etc/gonto.yaml`, to `read`; what it gives, or the messages.
+    fn read<T>(
+        text: &str,
+        home: Option<&str>,
+        read: impl Fn(&Field<'_>, &Surroundings<'_>) -> Option<T>,
+    ) -> Result<T, String> {
+        let source: Arc<Source> = Source::new(Path::new("/etc/gonto.yaml"), text);
+        let place = Place::new(&source, 0..text.len());
+        let value = Value::Scalar(Scalar::String(text.into()));
+        let node = Node { value, place: place.clone(), plain: false, height: 1, weight: 1 };
+        let report = Report::default();
+        let field = decode::root(&node, place, Context { report: &report, incomplete: false });
+        let variable = |name: &str| match name {
+            "A" => Some("alpha".into()),
+            "NESTED" => Some("${A}~".into()),
+            "EMPTY" => Some("".into()),
+            _ => None,
+        };
+        let surroundings = Surroundings { home: home.map(PathBuf::from), variable: &variable };
+        let value = read(&field, &surroundings);
+        value.ok_or_else(|| {
+            let messages: Vec<String> = report.into_diagnostics().into_iter().map(|it| it.message).collect();
+            messages.join("; ")
+        })
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folders_become_absolute() {
+        let folder = |text| read(text, Some("/home/me"), folder).map(|path| path.display().to_string());
+        for (text, expected) in [
+            ("/c", "/c"),
+            ("~", "/home/me"),
+            ("~/c", "/home/me/c"),
+            ("~me/c", "/etc/~me/c"),
+            ("a~", "/etc/a~"),
+            ("c/./d", "/etc/c/d"),
+            ("../c", "/etc/../c"),
+            ("${A}", "/etc/alpha"),
+            ("/x/${A}/${A}y", "/x/alpha/alphay"),
+            ("~/${A}", "/home/me/alpha"),
+            ("$A", "/etc/$A"),
+            ("$", "/etc/$"),
+            ("a}b", "/etc/a}b"),
+            ("${EMPTY}x", "/etc/x"),
+            ("${NESTED}", "/etc/${A}~"),
+        ] {
+            assert_eq!(folder(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn repositories_end_with_a_slash() {
+        let repository = |text| read(text, Some("/home/me"), repository);
+        for (text, expected) in [
+            ("http://x", "http://x/"),
+            ("http://x/", "http://x/"),
+            ("https://x/${A}", "https://x/alpha/"),
+            ("file:///srv", "file:///srv/"),
+            ("/srv", "/srv/"),
+            ("/srv/", "/srv/"),
+            ("/", "/"),
+            ("images", "/etc/images/"),
+            ("~/images", "/home/me/images/"),
+            ("1http://x", "/etc/1http:/x/"),
+        ] {
+            assert_eq!(repository(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_expanded_is_named() {
+        for (text, message) in [
+            ("${MISSING}/x", "the environment variable `MISSING` is not set"),
+            ("${EMPTY}", "`` must not be empty"),
+            ("${A", "`` has `${` without `}`"),
+            ("${A B}", "`${A B}` in `` does not name an environment variable"),
+            ("~/x", "`` begins with `~`, but the home folder is not known"),
+        ] {
+            assert_eq!(read(text, None, folder).unwrap_err(), message);
+        }
+        assert!(read("gopher://x", None, repository).unwrap_err().contains("scheme `gopher`"));
+    }
+}

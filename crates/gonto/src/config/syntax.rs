@@ -172,6 +172,8 @@ fn remedy(info: &str, line: &str) -> Option<&'static str> {
         "close the quotes"
     } else if line.contains("{{") || line.contains("${") {
         "put text with `{{...}}` or `${...}` in quotes"
+    } else if is_bare_drive(line) {
+        r"a drive letter is written 'U:\'"
     } else if info.contains("mapping values are not allowed") {
         "put a value that holds `: ` in quotes; check that the keys of one mapping are indented alike"
     } else if info.contains("unknown anchor") {
@@ -189,4 +191,10 @@ fn remedy(info: &str, line: &str) -> Option<&'static str> {
     } else {
         return None;
     })
+}
+
+/// Whether a line ends with a drive letter and a colon, which YAML takes for a key.
+fn is_bare_drive(line: &str) -> bool {
+    let value = line.trim_end().rsplit(' ').next().unwrap_or_default();
+    matches!(value.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic()) && line.trim_start() != value
 }

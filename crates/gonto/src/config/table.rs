@@ -539,7 +539,7 @@ fn json_of_mapping(mapping: &Mapping) -> Json {
 
 fn json_of_node(node: &Node) -> Json {
     match &node.value {
-        Value::Scalar(Scalar::String(text)) if node.plain && is_bare_exponent(text) => json!(1000),
+        Value::Scalar(Scalar::String(text)) if node.plain && is_bare_exponent(text) => json!(0.5),
         Value::Scalar(Scalar::String(text)) => json!(&**text),
         Value::Scalar(Scalar::Bool(value)) => json!(value),
         Value::Scalar(Scalar::Integer(Some(value))) => {

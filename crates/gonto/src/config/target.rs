@@ -73,9 +73,7 @@ fn target(field: &Field<'_>) -> Option<TargetConfig> {
 
 /// Environment variables of a target. No image is mounted when they are set, so the placeholder means nothing in them.
 fn target_environment(field: &Field<'_>) -> Option<IndexMap<String, String>> {
-    let environment = environment(field)?;
-    for (key, field) in field.entries()? {
-        let value = environment.get(key.name).map(String::as_str).unwrap_or_default();
+    checked_environment(field, |field, value| {
         if value.contains(MOUNT_POINT_PLACEHOLDER) {
             field.report(
                 Diagnostic::warning(format!(
@@ -87,8 +85,7 @@ fn target_environment(field: &Field<'_>) -> Option<IndexMap<String, String>> {
                 .help("move the variable to the `env` of the requirement whose mount point is meant"),
             );
         }
-    }
-    Some(environment)
+    })
 }
 
 /// What is replaced by the mount point in a requirement's environment and registry values.
@@ -96,12 +93,21 @@ const MOUNT_POINT_PLACEHOLDER: &str = "{{mount_point}}";
 
 /// Environment variables, in file order.
 pub(super) fn environment(field: &Field<'_>) -> Option<IndexMap<String, String>> {
+    checked_environment(field, |_, _| {})
+}
+
+/// Environment variables, each shown to `check`.
+fn checked_environment(
+    field: &Field<'_>,
+    check: impl Fn(&Field<'_>, &str),
+) -> Option<IndexMap<String, String>> {
     let mut environment = IndexMap::new();
     let mut all_valid = true;
     for (key, field) in field.entries()? {
         let name_valid = check_variable_name(&key, &field);
         match field.string() {
             Some(value) if name_valid => {
+                check(&field, value);
                 environment.insert(key.name.to_owned(), value.to_owned());
             }
             _ => all_valid = false,
