@@ -21,8 +21,8 @@ pub(crate) struct Mft {
     records: u64,
 }
 
-/// 16 GiB of records of 1 KiB. The scan keeps four bytes for each, even for those that are not in use.
-const MOST_RECORDS: u64 = 1 << 24;
+/// 64 GiB of records of 1 KiB. The scan keeps four bytes for each, even for those that are not in use.
+const MOST_RECORDS: u64 = 1 << 26;
 
 impl Mft {
     /// Finds `$MFT` on a volume. Where it is so fragmented that its runs need several records, these are looked up by the
@@ -52,8 +52,11 @@ impl Mft {
             let list = mft.read_small(&list, attribute_list::LONGEST, 0)?;
             let records = attribute_list::extension_records(&list, 0).map_err(place)?;
             for reference in records {
+                let at = reference.record.saturating_mul(mft.geometry.record_size as u64);
+                if mft.runs.from(Vcn(at / mft.geometry.cluster_size)).is_none() {
+                    mft.runs = parts.data.so_far();
+                }
                 mft.read_extension(reference, super::Reference { record: 0, sequence }, &mut parts)?;
-                mft.runs = parts.data.so_far();
             }
         }
         let Some(Stream::Mapped(Mapped { runs, sizes })) =
@@ -164,3 +167,6 @@ fn refuse_shared_clusters(runs: &Runs) -> Result<(), Mismatch> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,9 +23,17 @@ impl Run {
 /// The runs of a whole stream, from VCN 0 on and without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Runs {
-    runs: Box<[Run]>,
+    runs: Kept,
     /// The cluster behind the last one.
     pub(crate) end: Vcn,
+}
+
+/// Nearly every file has one run. It takes no memory of its own then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Kept {
+    /// The place of the run.
+    One(u64),
+    Many(Box<[Run]>),
 }
 
 /// A piece of a stream on the volume.
@@ -37,22 +45,43 @@ pub(crate) struct Extent {
 }
 
 impl Runs {
+    fn new(runs: Vec<Run>, end: u64) -> Self {
+        let runs = match runs.as_slice() {
+            [run] if run.start == Vcn(0) => Kept::One(run.place),
+            _ => Kept::Many(runs.into_boxed_slice()),
+        };
+        Self { runs, end: Vcn(end) }
+    }
+
     /// The rest of the run that holds `vcn`, from there on; `None` behind the end.
     pub(crate) fn from(&self, vcn: Vcn) -> Option<Extent> {
         if vcn >= self.end {
             return None;
         }
-        let index = self.runs.partition_point(|run| run.start <= vcn).checked_sub(1)?;
-        let run = self.runs[index];
-        let end = self.runs.get(index + 1).map_or(self.end, |next| next.start);
+        let index = match &self.runs {
+            Kept::One(_) => 0,
+            Kept::Many(runs) => runs.partition_point(|run| run.start <= vcn).checked_sub(1)?,
+        };
+        let run = self.get(index)?;
+        let end = self.get(index + 1).map_or(self.end, |next| next.start);
         let inside = vcn.0 - run.start.0;
         Some(Extent { lcn: run.lcn().map(|lcn| Lcn(lcn.0 + inside)), length: end.0 - vcn.0 })
     }
 
     /// All of them, in the order of the stream.
     pub(crate) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
-        let ends = self.runs.iter().skip(1).map(|run| run.start).chain([self.end]);
-        self.runs.iter().zip(ends).map(|(run, end)| Extent { lcn: run.lcn(), length: end.0 - run.start.0 })
+        (0..).map_while(|index| {
+            let run = self.get(index)?;
+            let end = self.get(index + 1).map_or(self.end, |next| next.start);
+            Some(Extent { lcn: run.lcn(), length: end.0 - run.start.0 })
+        })
+    }
+
+    fn get(&self, index: usize) -> Option<Run> {
+        match &self.runs {
+            Kept::One(place) => (index == 0).then_some(Run { start: Vcn(0), place: *place }),
+            Kept::Many(runs) => runs.get(index).copied(),
+        }
     }
 }
 
@@ -105,7 +134,7 @@ impl Assembly {
 
     /// What is known so far: all clusters before the first missing piece.
     pub(crate) fn so_far(&self) -> Runs {
-        Runs { runs: self.runs.as_slice().into(), end: Vcn(self.end) }
+        Runs::new(self.runs.clone(), self.end)
     }
 
     /// The whole stream.
@@ -117,7 +146,7 @@ impl Assembly {
             let expected = format!("a piece from VCN {} on", self.end);
             return Err(Mismatch::new(0, expected, format!("the next one at VCN {start}")));
         }
-        Ok(Runs { runs: self.runs.into_boxed_slice(), end: Vcn(self.end) })
+        Ok(Runs::new(self.runs, self.end))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the integration tests share: images in memory, and trees as lists of lines.
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 use std::collections::HashMap;
 use std::io::{self, Read};
 
@@ -63,6 +65,26 @@ impl ReadAt for SparseMemory {
     fn size(&self) -> u64 {
         self.size
     }
+}
+
+/// The fixture that `fixtures/make.sh` makes.
+pub(crate) fn everything() -> Vec<u8> {
+    zstd::decode_all(&include_bytes!("../fixtures/everything.vhd.zst")[..]).unwrap()
+}
+
+/// The node that a path with slashes leads to.
+pub(crate) fn find(tree: &FileTree, path: &str) -> NodeId {
+    path.split('/').fold(tree.root(), |dir, name| {
+        tree.lookup(dir, name.as_bytes()).unwrap_or_else(|| panic!("{path}: {name} is missing"))
+    })
+}
+
+/// All of a file's content.
+pub(crate) fn content(tree: &FileTree, file: NodeId) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(tree.node(file).size).unwrap()];
+    let count = tree.read_at(file, &mut content, 0)?;
+    assert_eq!(count, content.len());
+    Ok(content)
 }
 
 /// Every path of a tree but the root's, sorted, with its node.

@@ -1,0 +1,346 @@
+//! Images that lie: by a single edit that a test knows, and by thousands of edits that nobody chose.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "all of this file is a test; the lints only know functions marked as such"
+)]
+
+mod support;
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use gonto_image::{Error, FileTree, NodeId, ReadAt};
+use support::everything;
+
+const RECORD_SIZE: usize = 1024;
+
+/// Byte offsets in the image at which a record of a file or an index block with this name begins.
+fn blocks_with_name(image: &[u8], signature: &[u8; 4], name: &str) -> Vec<usize> {
+    let utf16: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let starts =
+        (0..image.len() / 512).map(|sector| sector * 512).filter(|at| image[*at..].starts_with(signature));
+    starts
+        .filter(|at| image[*at..at + RECORD_SIZE].windows(utf16.len()).any(|window| window == utf16))
+        .collect()
+}
+
+fn record_of(image: &[u8], name: &str) -> usize {
+    let found = blocks_with_name(image, b"FILE", name);
+    // Directories keep the names of their files in their record as well; the file's own comes with its data.
+    *found.iter().find(|at| attribute(image, **at, 0x90).is_none()).unwrap()
+}
+
+/// Where in a record the attribute of a type begins.
+fn attribute(image: &[u8], record: usize, kind: u32) -> Option<usize> {
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
+    let u32_at = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let mut at = record + u16_at(record + 0x14);
+    while u32_at(at) != u32::MAX {
+        if u32_at(at) == kind {
+            return Some(at);
+        }
+        at += u32_at(at + 4) as usize;
+    }
+    None
+}
+
+fn open(image: Vec<u8>) -> Result<FileTree, Error> {
+    FileTree::open(Arc::new(image))
+}
+
+/// The whole chain of an error, as the program prints it.
+fn refusal(image: Vec<u8>) -> String {
+    let Err(error) = open(image) else { panic!("opened") };
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Opens the fixture after one edit of the record of `file`.
+fn refused_after(file: &str, edit: impl FnOnce(&mut Vec<u8>, usize)) -> String {
+    let mut image = everything();
+    let record = record_of(&image, file);
+    edit(&mut image, record);
+    refusal(image)
+}
+
+#[track_caller]
+fn assert_tells(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+#[test]
+fn a_name_that_leads_to_a_free_record_is_refused() {
+    let text = refused_after("resident.txt", |image, record| image[record + 0x16] = 0);
+    assert_tells(
+        &text,
+        &["cannot show \"resident.txt\"", "NTFS record ", "expected a file, found a free record"],
+    );
+}
+
+#[test]
+fn a_name_that_leads_to_a_later_use_of_a_record_is_refused() {
+    let text = refused_after("resident.txt", |image, record| image[record + 0x10] += 1);
+    assert_tells(
+        &text,
+        &["cannot show \"resident.txt\"", "expected sequence number 1, as the directory says, found 2"],
+    );
+}
+
+#[test]
+fn a_record_that_was_not_written_whole_is_refused() {
+    let text = refused_after("resident.txt", |image, record| image[record + 510] ^= 1);
+    assert_tells(&text, &["cannot show \"resident.txt\"", "the write was torn", "fetch the image again"]);
+}
+
+#[test]
+fn a_record_that_is_another_one_is_refused() {
+    let text = refused_after("resident.txt", |image, record| image[record + 0x2c] ^= 1);
+    assert_tells(&text, &["cannot show \"resident.txt\"", "expected its own number"]);
+}
+
+#[test]
+fn a_size_that_is_more_than_the_clusters_hold_is_refused() {
+    let text = refused_after("clusters.bin", |image, record| {
+        let data = attribute(image, record, 0x80).unwrap();
+        image[data + 0x33] = 1;
+    });
+    assert_tells(&text, &["cannot show \"clusters.bin\"", "bytes that its runs hold, found 16877216"]);
+}
+
+#[test]
+fn valid_bytes_behind_the_end_are_refused() {
+    let text = refused_after("clusters.bin", |image, record| {
+        let data = attribute(image, record, 0x80).unwrap();
+        image[data + 0x3b] = 1;
+    });
+    assert_tells(&text, &["cannot show \"clusters.bin\"", "a size that is not below its valid part"]);
+}
+
+#[test]
+fn a_run_outside_the_volume_is_refused() {
+    let text = refused_after("clusters.bin", |image, record| {
+        let data = attribute(image, record, 0x80).unwrap();
+        let pairs = data + usize::from(image[data + 0x20]);
+        let (length, distance) = (usize::from(image[pairs] & 15), usize::from(image[pairs] >> 4));
+        image[pairs + length + distance] = 0x7f;
+    });
+    assert_tells(&text, &["cannot show \"clusters.bin\"", "expected clusters of a volume that has 6143"]);
+}
+
+#[test]
+fn runs_that_are_shorter_than_they_say_are_refused() {
+    let text = refused_after("clusters.bin", |image, record| {
+        let data = attribute(image, record, 0x80).unwrap();
+        image[data + 0x18] += 1;
+    });
+    assert_tells(&text, &["cannot show \"clusters.bin\"", "expected runs up to VCN"]);
+}
+
+#[test]
+fn a_file_whose_later_runs_are_missing_is_refused() {
+    let mut image = everything();
+    // It is the only file with so many runs that another record has to continue its own.
+    let extension = (0..image.len() / 512)
+        .map(|sector| sector * 512)
+        .find(|at| image[*at..].starts_with(b"FILE") && image[at + 0x20..at + 0x28] != [0; 8])
+        .unwrap();
+    image[extension + 0x16] = 0;
+    assert_tells(
+        &refusal(image),
+        &["cannot show \"fragmented.bin\"", "in use, continuing record", "found sequence number"],
+    );
+}
+
+#[test]
+fn what_no_name_leads_to_is_not_looked_at() {
+    let mut image = everything();
+    // The records behind the last file are free; one that claims to be a file, and is none, changes nothing.
+    let free = (0..image.len() / 512)
+        .map(|sector| sector * 512)
+        .rfind(|at| image[*at..].starts_with(b"FILE") && image[at + 0x16] & 1 == 0)
+        .unwrap();
+    image[free + 0x16] = 3;
+    image[free + 0x14] = 0xff;
+    let before = open(everything()).unwrap();
+    let after = open(image).unwrap();
+    assert_eq!(before.len(), after.len());
+}
+
+#[test]
+fn a_directory_with_two_names_is_refused() {
+    let mut image = everything();
+    // The entry of the folder `d` in `c` becomes one that leads to `a`, above them both.
+    let folder = |name: &str, image: &[u8]| {
+        let at = *blocks_with_name(image, b"FILE", name)
+            .iter()
+            .find(|at| {
+                let Some(own) = attribute(image, **at, 0x30) else { return false };
+                let utf16: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                usize::from(image[own + 0x18 + 64]) * 2 == utf16.len()
+                    && image[own + 0x18 + 66..].starts_with(&utf16)
+            })
+            .unwrap();
+        let number: [u8; 4] = image[at + 0x2c..at + 0x30].try_into().unwrap();
+        (at, number, image[at + 0x10])
+    };
+    let (_, a, sequence) = folder("a", &image);
+    let (c, ..) = folder("c", &image);
+    let (_, d, _) = folder("d", &image);
+    let root = attribute(&image, c, 0x90).unwrap();
+    let entry = (root..root + 500).find(|at| image[*at..*at + 4] == d && image[at + 12] == 0).unwrap();
+    image[entry..entry + 4].copy_from_slice(&a);
+    image[entry + 6] = sequence;
+    let text = refusal(image);
+    assert_tells(&text, &["cannot show \"a/b/c/d\"", "expected one name that leads to a directory"]);
+}
+
+#[test]
+fn a_volume_that_is_bigger_than_its_partition_is_refused() {
+    let mut image = everything();
+    let boot =
+        (0..image.len() / 512).map(|n| n * 512).find(|at| image[at + 3..].starts_with(b"NTFS    ")).unwrap();
+    image[boot + 0x2a] = 0xff;
+    assert_tells(&refusal(image), &["the NTFS boot sector is damaged at byte 0x28 of the volume"]);
+}
+
+/// The fixture with some bytes changed, or its end cut off.
+struct Edited {
+    base: Arc<Vec<u8>>,
+    size: u64,
+    edits: Vec<(u64, Vec<u8>)>,
+}
+
+impl ReadAt for Edited {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.base.read_at(buf, offset)?;
+        for (at, bytes) in &self.edits {
+            for (at, byte) in (*at..).zip(bytes) {
+                if let Some(inside) =
+                    at.checked_sub(offset).and_then(|inside| buf.get_mut(usize::try_from(inside).unwrap()))
+                {
+                    *inside = *byte;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+}
+
+/// Places where an edit hits the structure of the image: records, index blocks, boot sector, tables.
+fn structure(image: &[u8]) -> Vec<usize> {
+    let mut places = Vec::new();
+    for sector in 0..image.len() / 512 {
+        let at = sector * 512;
+        let block = &image[at..];
+        let length = if block.starts_with(b"FILE") || block.starts_with(b"INDX") {
+            RECORD_SIZE
+        } else if block[3..].starts_with(b"NTFS    ") || block.starts_with(b"EFI PART") || at < 2048 {
+            512
+        } else {
+            continue;
+        };
+        places.extend((at..at + length).filter(|at| image[*at] != 0));
+    }
+    places
+}
+
+fn edit(numbers: &mut Numbers, places: &[usize], size: u64) -> (u64, Vec<(u64, Vec<u8>)>) {
+    let extreme = [0u64, 1, u64::MAX, i64::MAX as u64, 1 << 31, 0xffff_ffff];
+    let mut edits = Vec::new();
+    for _ in 0..=numbers.below(3) {
+        let at = places[numbers.below(places.len())] as u64;
+        let bytes = match numbers.below(4) {
+            0 => vec![u8::try_from(numbers.below(256)).unwrap()],
+            1 => extreme[numbers.below(extreme.len())].to_le_bytes()[..1 << numbers.below(4)].to_vec(),
+            2 => numbers.next().to_le_bytes()[..1 + numbers.below(8)].to_vec(),
+            _ => vec![0; 1 + numbers.below(16)],
+        };
+        edits.push((at, bytes));
+    }
+    let cut = numbers.below(20) == 0;
+    (if cut { numbers.next() % size } else { size }, edits)
+}
+
+/// Does everything that a mount would do.
+fn use_all(tree: &FileTree) {
+    let mut buf = vec![0; 4096];
+    for id in (0..u32::try_from(tree.len()).unwrap()).map(NodeId) {
+        let size = tree.node(id).size;
+        for offset in [0, size / 2, size.saturating_sub(1), u64::MAX] {
+            let _ = tree.read_at(id, &mut buf, offset);
+        }
+        for (name, child) in tree.entries(id).iter() {
+            assert!(!name.is_empty() && !name.contains(&b'/') && !name.contains(&0));
+            assert_eq!(tree.lookup(id, name), Some(child));
+        }
+        let _ = (tree.link_target(id), tree.node(id).modified.to_system_time());
+    }
+    assert!(tree.notes().len() <= 100);
+}
+
+#[test]
+fn no_edit_makes_a_panic_a_hang_or_a_big_table() {
+    let base = Arc::new(everything());
+    let places = structure(&base);
+    let mut numbers = Numbers(0x676f_6e74_6f21);
+    let (mut opened, mut refused) = (0, 0);
+    for _ in 0..10_000 {
+        let (size, edits) = edit(&mut numbers, &places, base.len() as u64);
+        match FileTree::open(Arc::new(Edited { base: base.clone(), size, edits })) {
+            Ok(tree) => {
+                use_all(&tree);
+                opened += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    }
+    // Were one of these small, the edits would not reach what they are meant to reach.
+    assert!(opened > 300 && refused > 300, "{opened} opened, {refused} refused");
+    if let Some(peak) = peak_memory() {
+        assert!(peak < 512 << 20, "{peak} bytes were in use at a time");
+    }
+}
+
+/// The most memory that this process ever had, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}
