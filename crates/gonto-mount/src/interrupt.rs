@@ -1,6 +1,6 @@
 //! A request from outside (Ctrl-C, SIGTERM) to stop what is going on.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
@@ -25,9 +25,7 @@ struct Inner {
     /// Number of the first signal; 0 while there was none.
     signal: AtomicI32,
     raised: AtomicU32,
-    /// Holds a byte for each raise, so that who waits in poll(2) wakes up.
-    wake_reader: PipeReader,
-    wake_writer: PipeWriter,
+    waker: Waker,
 }
 
 impl Interrupt {
@@ -36,12 +34,10 @@ impl Interrupt {
     /// # Errors
     /// When the process has no file descriptors left.
     pub fn new() -> io::Result<Self> {
-        let (wake_reader, wake_writer) = io::pipe()?;
         Ok(Self(Arc::new(Inner {
             signal: AtomicI32::new(0),
             raised: AtomicU32::new(0),
-            wake_reader,
-            wake_writer,
+            waker: Waker::new()?,
         })))
     }
 
@@ -49,11 +45,9 @@ impl Interrupt {
     pub fn raise(&self, signal: i32) {
         // Only the first signal decides how the run ends; later ones add urgency.
         let _ = self.0.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-        // The pipe takes one byte for each raise that changes something, so that writing can never block.
-        if self.0.raised.fetch_add(1, Ordering::SeqCst) < 2
-            && let Err(error) = (&self.0.wake_writer).write_all(&[1])
-        {
-            tracing::debug!(%error, "cannot wake the waiting thread");
+        // Later raises change nothing any more, so nobody has to wake up for them.
+        if self.0.raised.fetch_add(1, Ordering::SeqCst) < 2 {
+            self.0.waker.wake();
         }
     }
 
@@ -71,16 +65,88 @@ impl Interrupt {
         self.0.raised.load(Ordering::SeqCst)
     }
 
-    /// Readable when the interrupt was raised and [`acknowledge`](Self::acknowledge) has not been called since.
-    pub(crate) fn wake(&self) -> &PipeReader {
-        &self.0.wake_reader
+    /// What a thread waits on that wants to know of a raise.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.0.waker
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use unix::Waker;
+#[cfg(windows)]
+pub(crate) use windows::Waker;
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, PipeReader, PipeWriter, Read, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    /// A pipe with a byte for each raise: its descriptor can be waited for in poll(2), beside others.
+    #[derive(Debug)]
+    pub(crate) struct Waker {
+        reader: PipeReader,
+        writer: PipeWriter,
     }
 
-    /// Takes one wake-up out of the pipe; call it only when [`wake`](Self::wake) is readable.
-    pub(crate) fn acknowledge(&self) {
-        let mut byte = [0];
-        if let Err(error) = (&self.0.wake_reader).read_exact(&mut byte) {
-            tracing::debug!(%error, "cannot read the wake-up");
+    impl Waker {
+        pub(super) fn new() -> io::Result<Self> {
+            let (reader, writer) = io::pipe()?;
+            Ok(Self { reader, writer })
+        }
+
+        pub(super) fn wake(&self) {
+            if let Err(error) = (&self.writer).write_all(&[1]) {
+                tracing::debug!(%error, "cannot wake the waiting thread");
+            }
+        }
+
+        /// Takes one wake-up out of the pipe; to be called only when it is readable.
+        pub(crate) fn acknowledge(&self) {
+            if let Err(error) = (&self.reader).read_exact(&mut [0]) {
+                tracing::debug!(%error, "cannot read the wake-up");
+            }
+        }
+    }
+
+    impl AsFd for Waker {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.reader.as_fd()
+        }
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::io;
+    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::time::Duration;
+
+    /// A condition that threads wait for.
+    #[derive(Debug, Default)]
+    pub(crate) struct Waker {
+        pending: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Waker {
+        #[expect(
+            clippy::unnecessary_wraps,
+            reason = "the other systems need a descriptor, and there may be none"
+        )]
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        pub(super) fn wake(&self) {
+            *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.changed.notify_all();
+        }
+
+        /// Waits for a raise since the last call, at most for `timeout`.
+        pub(crate) fn wait(&self, timeout: Duration) {
+            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout_while(pending, timeout, |pending| !*pending);
+            *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
         }
     }
 }

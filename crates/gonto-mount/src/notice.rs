@@ -73,6 +73,10 @@ impl Notices {
         Self(Arc::new(receiver))
     }
 
+    #[cfg_attr(
+        windows,
+        expect(dead_code, reason = "nothing is mounted there yet, so there is nothing to tell")
+    )]
     pub(crate) fn send(&self, notice: Notice) {
         tracing::debug!(%notice);
         (self.0)(notice);

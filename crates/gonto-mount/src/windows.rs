@@ -1,9 +1,14 @@
 //! Windows: scripts run; images are not mounted yet.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 use crate::{Command, Error, Image, Interrupt, Options, Shown};
+
+/// How long the end of a command may go unnoticed.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What cannot be done yet, by name.
 const MOUNTING: &str = "mounting an image";
@@ -31,15 +36,15 @@ impl Session {
         Err(Error::NotOnThisSystem { what: MOUNTING })
     }
 
-    /// Executes a command and waits for its end.
+    /// Executes a command and waits for its end. Raising the interrupt ends it.
     ///
     /// # Errors
     /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
-    pub fn run(&self, command: &Command, _interrupt: &Interrupt) -> Result<ExitStatus, Error> {
+    pub fn run(&self, command: &Command, interrupt: &Interrupt) -> Result<ExitStatus, Error> {
         let [program, arguments @ ..] = command.arguments() else {
             return Err(Error::Execute {
                 program: String::new(),
-                source: std::io::ErrorKind::InvalidInput.into(),
+                source: io::ErrorKind::InvalidInput.into(),
             });
         };
         std::process::Command::new(program)
@@ -47,13 +52,27 @@ impl Session {
             .env_clear()
             .envs(command.environment().iter().map(|(name, value)| (name, value)))
             .current_dir(command.directory())
-            .status()
+            .spawn()
+            .and_then(|child| wait(child, interrupt))
             .map_err(|source| Error::Execute { program: program.display().to_string(), source })
     }
 
     /// Nothing is mounted, so nothing can fail.
     pub fn unmount_all(&mut self) -> Vec<Error> {
         Vec::new()
+    }
+}
+
+fn wait(mut child: Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if interrupt.times() > 0 {
+            child.kill()?;
+            return child.wait();
+        }
+        interrupt.waker().wait(TICK);
     }
 }
 

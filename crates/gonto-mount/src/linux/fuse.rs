@@ -27,6 +27,9 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// More threads than this do not make one file system faster: each copies at the speed of the memory.
 const MOST_THREADS: usize = 8;
 
+/// NTFS allows 255 UTF-16 units, each of which may take three bytes. overlayfs refuses longer names than what is told here.
+const LONGEST_NAME: u32 = 3 * 255;
+
 /// One image, served.
 pub(super) struct TreeFs {
     tree: Arc<FileTree>,
@@ -247,7 +250,7 @@ impl Filesystem for TreeFs {
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let files = self.tree.len() as u64;
-        reply.statfs(self.size.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
+        reply.statfs(self.size.div_ceil(4096), 0, 0, files, 0, 4096, LONGEST_NAME, 4096);
     }
 }
 

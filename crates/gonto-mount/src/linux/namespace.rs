@@ -216,7 +216,7 @@ impl Namespace {
             }
             let [answered, woken] = self.wait(interrupt, deadline)?;
             if woken {
-                interrupt.acknowledge();
+                interrupt.waker().acknowledge();
             }
             if !answered {
                 continue;
@@ -238,7 +238,7 @@ impl Namespace {
     /// Waits until init has said something or the interrupt was raised, or the time is over.
     fn wait(&self, interrupt: &Interrupt, deadline: Option<Instant>) -> io::Result<[bool; 2]> {
         let mut watched =
-            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(interrupt.wake(), PollFlags::IN)];
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(interrupt.waker(), PollFlags::IN)];
         let timeout = deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
             .and_then(|left| Timespec::try_from(left).ok());
