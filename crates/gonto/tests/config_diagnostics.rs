@@ -262,3 +262,14 @@ fn colour_is_added_only_when_asked_for() {
     assert!(error.render(true).contains('\x1b'));
     assert!(!error.to_string().contains('\x1b'));
 }
+
+#[test]
+fn the_column_of_a_very_long_line_is_right() {
+    let targets: Vec<String> = (0..10_000).map(|target| format!("t{target}: {{script: x}}")).collect();
+    let line = format!("targets: {{{}, é: {{script: x}}}}", targets.join(", "));
+    let shown = shown(&format!("gonto: {{cache_dir: /c, repository: http://x}}\n{line}\n"));
+    let column = 1 + line.chars().position(|c| c == 'é').unwrap();
+    assert!(shown.contains(&format!("--> gonto.yaml:2:{column}\n")), "{shown}");
+    assert!(shown.contains("t9999: {script: x}, é: {script: x}}"), "{shown}");
+    assert!(shown.len() < 1000, "{shown}");
+}

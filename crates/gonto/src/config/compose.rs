@@ -1,7 +1,9 @@
 //! From YAML text to the tree: anchors, tags, merge keys and duplicate keys, as PyYAML's safe loader treats them.
 //!
 //! The parser below reads YAML 1.2. What it lets pass and PyYAML refuses is refused here: tabs between tokens, characters
-//! that cannot be printed, anchors that are defined twice, a second document.
+//! that cannot be printed, anchors that are defined twice, a second document. What YAML 1.1 takes beyond it is refused with a
+//! remedy: `{a:[b]}` (a space is missing), `"a"#b` (a comment without a space), quoted text whose lines are indented
+//! less than their key.
 //!
 //! The file is hostile until shown otherwise. Aliases can make a small file into an enormous tree, so every value has
 //! a weight, an alias weighs what it stands for, and the whole is bounded; so is the depth, because the tree is walked
@@ -390,6 +392,7 @@ impl<'a> Composer<'a> {
         let Some(node) = self.anchors.get(&anchor).cloned().flatten() else {
             return Err(Diagnostic::error("an alias cannot stand inside the value that it repeats")
                 .at(place, "this would nest without end")
+                .help("set the anchor (`&NAME`) on the part that is to be repeated")
                 .into());
         };
         if node.height > depth {

@@ -126,6 +126,12 @@ impl Diagnostic {
     }
 }
 
+/// Longest line, in bytes, that is handed to the renderer whole. It measures every character of it, for each message.
+const MAX_LINE: usize = 64 << 10;
+
+/// How many bytes are shown of a longer line.
+const CUT: usize = 1 << 10;
+
 /// Shows the line of `place`. Only this line is handed to the renderer: it would split the whole file for each message.
 fn with_snippet<'a>(group: Group<'a>, place: &'a Place, label: &'a str, kind: AnnotationKind) -> Group<'a> {
     let path = place.file().to_string_lossy();
@@ -133,13 +139,23 @@ fn with_snippet<'a>(group: Group<'a>, place: &'a Place, label: &'a str, kind: An
     if text.is_empty() {
         return group.element(Origin::path(path));
     }
-    let start = place.line_start();
-    let length = text[start..].find(['\r', '\n']).unwrap_or(text.len() - start);
-    let line = &text[start..start + length];
     let within = place.range();
-    let annotation = kind.span(within.start - start..within.end - start);
-    let annotation = if label.is_empty() { annotation } else { annotation.label(label) };
-    group.element(Snippet::source(line).line_start(place.line()).path(path).annotation(annotation))
+    let line_start = place.line_start();
+    let line_end = line_start + text[line_start..].find(['\r', '\n']).unwrap_or(text.len() - line_start);
+    let annotation = |start: usize, end: usize| {
+        let annotation = kind.span(within.start - start..within.end.min(end) - start);
+        if label.is_empty() { annotation } else { annotation.label(label) }
+    };
+    if line_end - line_start <= MAX_LINE {
+        let line = Snippet::source(&text[line_start..line_end]).line_start(place.line()).path(path);
+        return group.element(line.annotation(annotation(line_start, line_end)));
+    }
+    // The renderer counts columns from the start of what it is given, so that the place of a cut line is told apart.
+    let start = text.floor_char_boundary(within.start.saturating_sub(CUT / 2).max(line_start));
+    let end = text.floor_char_boundary((within.start + CUT).min(line_end));
+    let origin = Origin::path(path).line(place.line()).char_column(place.column());
+    let cut = Snippet::source(&text[start..end]).line_start(place.line());
+    group.element(origin).element(cut.annotation(annotation(start, end)))
 }
 
 impl fmt::Display for Diagnostic {

@@ -150,17 +150,15 @@ pub(super) fn explain(source: &Arc<Source>, positions: &Positions<'_>, error: &S
     let info = error.info();
     let line = &source.text[place.line_start()..];
     let line = line.lines().next().unwrap_or_default();
-    let diagnostic = Diagnostic::error("the file is not valid YAML").at(place, info);
-    match remedy(info, line) {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    }
+    let help = remedy(info, line);
+    Diagnostic::error("the file is not valid YAML").at(place, info).help(help)
 }
 
-fn remedy(info: &str, line: &str) -> Option<&'static str> {
+/// The likely remedy, by the words of the parser and the line that it stopped in.
+fn remedy(info: &str, line: &str) -> &'static str {
     let quoted = info.contains("quoted scalar");
     let escape = info.contains("escape") || info.contains("hexadecimal");
-    Some(if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
+    if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
         "indent with spaces, not with tabs"
     } else if (quoted || escape) && line.contains(r#":\"#) {
         r#"in double quotes a backslash is written twice: "U:\\"; or use single quotes: 'U:\'"#
@@ -184,13 +182,17 @@ fn remedy(info: &str, line: &str) -> Option<&'static str> {
         "write a space after the colon"
     } else if info.contains("flow sequence") || info.contains("flow mapping") {
         "close the bracket; put text that begins with `[` or `{` in quotes"
+    } else if info.contains("block sequence entries") {
+        "begin a list on a line of its own; put text that begins with `-` in quotes"
+    } else if info.contains("directive") {
+        "put text that begins with `%` in quotes; directives stand before `---` at the top of the file"
     } else if info.contains("simple key") || info.contains("could not find expected ':'") {
         "write `KEY: VALUE`, with a space after the colon"
     } else if info.contains("block mapping") || info.contains("indent") {
         "check that the keys of one mapping, or the `-` of one list, are indented alike"
     } else {
-        return None;
-    })
+        "check the indentation, the brackets and the quotes up to here"
+    }
 }
 
 /// Whether a line ends with a drive letter and a colon, which YAML takes for a key.
