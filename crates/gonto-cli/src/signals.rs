@@ -12,14 +12,18 @@ pub(crate) fn forward(interrupt: Interrupt) -> io::Result<()> {
 #[cfg(unix)]
 mod sys {
     use super::{Interrupt, io};
+    use gonto::Reach;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
+    use signal_hook::iterator::SignalsInfo;
+    use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 
     pub(super) fn forward(interrupt: Interrupt) -> io::Result<()> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP])?;
         std::thread::Builder::new().name("gonto-signals".to_owned()).spawn(move || {
-            for signal in signals.forever() {
-                interrupt.raise(signal);
+            for origin in signals.forever() {
+                // What the terminal sends comes from the kernel, and goes to all processes of its foreground group.
+                let reach = if origin.process.is_some() { Reach::Gonto } else { Reach::Terminal };
+                interrupt.raise(origin.signal, reach);
             }
         })?;
         Ok(())

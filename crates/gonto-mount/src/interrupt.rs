@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// Tells a running [`Session`](crate::Session) to stop. Clones share one state; any thread may raise it.
 ///
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 /// ends it at once.
 ///
 /// ```
-/// use gonto_mount::Interrupt;
+/// use gonto_mount::{Interrupt, Reach};
 /// let interrupt = Interrupt::new()?;
 /// assert_eq!(interrupt.signal(), None);
-/// interrupt.clone().raise(15);
+/// interrupt.clone().raise(15, Reach::Gonto);
 /// assert_eq!(interrupt.signal(), Some(15));
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -25,7 +25,18 @@ struct Inner {
     /// Number of the first signal; 0 while there was none.
     signal: AtomicI32,
     raised: AtomicU32,
+    /// The first signal was typed at the terminal.
+    typed: AtomicBool,
     waker: Waker,
+}
+
+/// Whom a signal has reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Only this process; the commands have to be told.
+    Gonto,
+    /// All processes of the terminal (Ctrl-C): the commands have it already, and may be cleaning up.
+    Terminal,
 }
 
 impl Interrupt {
@@ -37,14 +48,18 @@ impl Interrupt {
         Ok(Self(Arc::new(Inner {
             signal: AtomicI32::new(0),
             raised: AtomicU32::new(0),
+            typed: AtomicBool::new(false),
             waker: Waker::new()?,
         })))
     }
 
     /// Raises the interrupt for `signal` (2 for Ctrl-C, 15 for SIGTERM, in every system's numbering).
-    pub fn raise(&self, signal: i32) {
+    pub fn raise(&self, signal: i32, reach: Reach) {
         // Only the first signal decides how the run ends; later ones add urgency.
-        let _ = self.0.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        if self.signal().is_none() {
+            self.0.typed.store(reach == Reach::Terminal, Ordering::SeqCst);
+            self.0.signal.store(signal, Ordering::SeqCst);
+        }
         // Later raises change nothing any more, so nobody has to wake up for them.
         if self.0.raised.fetch_add(1, Ordering::SeqCst) < 2 {
             self.0.waker.wake();
@@ -58,6 +73,11 @@ impl Interrupt {
             0 => None,
             signal => Some(signal),
         }
+    }
+
+    /// Whether the commands have got the first signal without our help.
+    pub(crate) fn was_typed(&self) -> bool {
+        self.0.typed.load(Ordering::SeqCst)
     }
 
     /// How often the interrupt was raised.

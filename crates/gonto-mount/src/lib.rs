@@ -43,7 +43,7 @@ use std::path::PathBuf;
 
 pub use command::Command;
 pub use error::Error;
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, Reach};
 pub use mount_point::{MountPoint, with_separator};
 pub use notice::{Notice, Notices};
 pub use sys::{Mounts, Session};

@@ -36,5 +36,5 @@ pub mod target;
 mod state;
 
 pub use error::Error;
-pub use gonto_mount::{Interrupt, Notice, Notices};
+pub use gonto_mount::{Interrupt, Notice, Notices, Reach};
 pub use gonto_store::{Format, ImagePath, Platform};

@@ -26,7 +26,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, WaitOptions};
 
 use super::exec_image;
 use super::init::{self, Kind, Plan, UserMap};
@@ -201,16 +201,23 @@ impl Namespace {
         loop {
             let raised = interrupt.times();
             if raised > seen {
-                let signal = if raised == 1 { Signal::TERM } else { Signal::KILL };
-                tracing::debug!(?signal, "stopping the script");
-                self.signal(signal)?;
-                unanswered += 1;
-                deadline = (raised == 1).then(|| Instant::now() + GRACE);
+                let first = raised == 1;
+                let forwarded = if first {
+                    interrupt.signal().filter(|_| !interrupt.was_typed())
+                } else {
+                    Some(libc::SIGKILL)
+                };
+                if let Some(signal) = forwarded {
+                    tracing::debug!(signal, "stopping the script");
+                    self.signal(signal)?;
+                    unanswered += 1;
+                }
+                deadline = first.then(|| Instant::now() + GRACE);
                 seen = raised;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 tracing::debug!("the script did not end in time");
-                self.signal(Signal::KILL)?;
+                self.signal(libc::SIGKILL)?;
                 unanswered += 1;
                 deadline = None;
             }
@@ -248,8 +255,8 @@ impl Namespace {
         }
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let number = u64::try_from(signal.as_raw()).map_err(io::Error::other)?;
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        let number = u64::try_from(signal).map_err(io::Error::other)?;
         // The answer is left to the loop that waits for the command's end, which may come first.
         self.send(&wire::request(Op::Signal, number, &[]), None)
     }
