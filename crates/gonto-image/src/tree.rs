@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::container::virtual_disk;
+use crate::container::{Container, virtual_disk};
 use crate::error::Error;
 use crate::filesystem::find_ntfs;
 use crate::ntfs::boot::Geometry;
@@ -64,6 +64,24 @@ impl FileTree {
     pub fn open(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let (_, disk) = virtual_disk(image)?;
         Self::open_disk(disk)
+    }
+
+    /// Opens an image that has to be in a container, because it is called so: `….vhd` or `….vhdx`. Unlike [`open`](Self::open)
+    /// it does not take a fixed VHD whose footer is gone for the bytes of a disk.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`Error::Vhd`] where there is no footer.
+    pub fn open_container(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        let end = image.size();
+        match virtual_disk(image)? {
+            (Container::Raw, _) => Err(Error::Vhd {
+                structure: "footer",
+                offset: end.saturating_sub(512),
+                expected: "the cookie \"conectix\" at the start of the last 512 bytes".into(),
+                found: "something else".into(),
+            }),
+            (_, disk) => Self::open_disk(disk),
+        }
     }
 
     /// Opens a disk or a volume that is no container any more.

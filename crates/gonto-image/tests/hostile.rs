@@ -13,7 +13,7 @@ use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use gonto_image::{Error, FileTree, NodeId, ReadAt};
+use gonto_image::{Error, FileTree, NodeId, ReadAt, virtual_disk};
 use support::everything;
 
 const RECORD_SIZE: usize = 1024;
@@ -212,6 +212,18 @@ fn a_volume_that_is_bigger_than_its_partition_is_refused() {
         (0..image.len() / 512).map(|n| n * 512).find(|at| image[at + 3..].starts_with(b"NTFS    ")).unwrap();
     image[boot + 0x2a] = 0xff;
     assert_tells(&refusal(image), &["the NTFS boot sector is damaged at byte 0x28 of the volume"]);
+}
+
+#[test]
+fn a_bare_disk_passes_for_a_container_only_where_it_may() {
+    let (_, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    assert!(FileTree::open(disk.clone()).is_ok());
+    let Err(error) = FileTree::open_container(disk) else { panic!("opened") };
+    assert_tells(
+        &error.to_string(),
+        &["the VHD's footer at byte 0x4ffe00 is damaged", "fetch the image again"],
+    );
+    assert!(FileTree::open_container(Arc::new(everything())).is_ok());
 }
 
 /// The fixture with some bytes changed, or its end cut off.

@@ -73,7 +73,7 @@ impl Inode {
         }
         let (sequence, directory) = (record.sequence, record.directory);
         parts.gather(&record, &mft.geometry).map_err(place)?;
-        if let Some(list) = parts.take_list().map_err(place)? {
+        if let Some(list) = parts.take_list(&mft.geometry).map_err(place)? {
             let list = mft.read_small(&list, attribute_list::LONGEST, number)?;
             for extension in attribute_list::extension_records(&list, number).map_err(place)? {
                 mft.read_extension(extension, Reference { record: number, sequence }, &mut parts)?;
@@ -149,8 +149,8 @@ impl Parts {
     }
 
     /// The attribute list, which has to be read before the rest is complete.
-    pub(crate) fn take_list(&mut self) -> Result<Option<Stream>, Mismatch> {
-        std::mem::take(&mut self.list).finish_unsized().map(|data| data.map(|data| data.stream))
+    pub(crate) fn take_list(&mut self, geometry: &Geometry) -> Result<Option<Stream>, Mismatch> {
+        std::mem::take(&mut self.list).finish(geometry).map(|data| data.map(|data| data.stream))
     }
 
     fn finish(self, directory: bool, geometry: &Geometry) -> Result<Finished, Mismatch> {
@@ -255,19 +255,6 @@ impl Gathering {
     /// The attribute, with runs that reach over its size; `None` when there is none.
     pub(crate) fn finish(self, geometry: &Geometry) -> Result<Option<Data>, Mismatch> {
         let at = self.at;
-        let data = self.finish_unsized()?;
-        if let Some(Data { stream: Stream::Mapped(Mapped { runs, sizes }), .. }) = &data {
-            let mapped = runs.end.0.saturating_mul(geometry.cluster_size);
-            if sizes.data > mapped {
-                let expected = format!("a size of at most the {mapped} bytes that its runs hold");
-                return Err(Mismatch::new(at, expected, sizes.data));
-            }
-        }
-        Ok(data)
-    }
-
-    fn finish_unsized(self) -> Result<Option<Data>, Mismatch> {
-        let at = self.at;
         if let Some(value) = self.resident {
             // Resident content is never compressed, whatever the flag says; encrypted it could be.
             let encoding =
@@ -281,6 +268,11 @@ impl Gathering {
             };
         };
         let runs = self.assembly.finish().map_err(|mismatch| mismatch.shifted(at))?;
+        let mapped = runs.end.0.saturating_mul(geometry.cluster_size);
+        if sizes.data > mapped {
+            let expected = format!("a size of at most the {mapped} bytes that its runs hold");
+            return Err(Mismatch::new(at, expected, sizes.data));
+        }
         let encoding = if self.flags & flag::ENCRYPTED != 0 {
             Encoding::Encrypted
         } else if self.flags & flag::COMPRESSED != 0 {

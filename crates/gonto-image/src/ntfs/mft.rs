@@ -44,7 +44,7 @@ impl Mft {
         let mut parts = Parts::default();
         let place = |mismatch: Mismatch| mismatch.in_record(0, start);
         let sequence = read_base(&mut raw, &geometry, &mut parts).map_err(place)?;
-        let list = parts.take_list().map_err(place)?;
+        let list = parts.take_list(&geometry).map_err(place)?;
 
         let mut mft =
             Self { volume, geometry, runs: parts.data.so_far(), valid: u64::MAX, records: u64::MAX };

@@ -256,20 +256,21 @@ fn unreadable_file(reparse: Option<&Reparse>, attributes: u32) -> Option<Reason>
     }
 }
 
-/// The size of a file, and where its content is. Nothing is missing from an empty file, however it is encoded.
-fn file_content(data: Option<Data>, reason: Option<Reason>) -> (u64, Content) {
+/// The size of a file, and where its content is. Nothing is missing from an empty file, however it is encoded; but what
+/// a reparse point stands for may be no file at all.
+fn file_content(data: Option<Data>, reparsed: Option<Reason>) -> (u64, Content) {
     let (size, encoding) =
         data.as_ref().map_or((0, Encoding::Plain), |data| (data.stream.size(), data.encoding));
-    let reason = reason.or(match encoding {
-        Encoding::Plain => None,
-        Encoding::Lznt1 => Some(Reason::Lznt1),
-        Encoding::Encrypted => Some(Reason::Encrypted),
-    });
-    let content = match (reason, data.map(|data| data.stream)) {
-        (Some(reason), Some(_)) if size > 0 => Content::Unreadable(reason),
-        (_, Some(Stream::Resident(bytes))) => Content::Inline(bytes),
-        (_, Some(Stream::Mapped(Mapped { runs, sizes }))) => Content::Mapped { runs, valid: sizes.valid },
-        (_, None) => Content::Inline(Box::default()),
+    let encoded = match encoding {
+        Encoding::Lznt1 if size > 0 => Some(Reason::Lznt1),
+        Encoding::Encrypted if size > 0 => Some(Reason::Encrypted),
+        Encoding::Plain | Encoding::Lznt1 | Encoding::Encrypted => None,
+    };
+    let content = match (reparsed.or(encoded), data.map(|data| data.stream)) {
+        (Some(reason), _) => Content::Unreadable(reason),
+        (None, Some(Stream::Resident(bytes))) => Content::Inline(bytes),
+        (None, Some(Stream::Mapped(Mapped { runs, sizes }))) => Content::Mapped { runs, valid: sizes.valid },
+        (None, None) => Content::Inline(Box::default()),
     };
     (size, content)
 }

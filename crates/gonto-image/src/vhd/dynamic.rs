@@ -1,10 +1,11 @@
 //! A dynamic VHD: blocks that are there only when they were written.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use super::format::{
-    BLOCK_SIZE_AT, DATA_OFFSET_AT, DynamicHeader, SECTOR, TABLE_ENTRIES_AT, TABLE_OFFSET_AT,
+    BLOCK_SIZE_AT, DATA_OFFSET_AT, DynamicHeader, FOOTER_SIZE, SECTOR, TABLE_ENTRIES_AT, TABLE_OFFSET_AT,
 };
 use super::{PlacedFooter, read, read_struct};
 use crate::error::{Error, Mismatch};
@@ -42,7 +43,9 @@ impl Dynamic {
             return Err(footer.mismatch(DATA_OFFSET_AT, expected, format!("offset {header_offset:#x}")));
         }
         let header: DynamicHeader = read_struct(image.as_ref(), "the VHD's dynamic header", header_offset)?;
-        let layout = Layout::new(&header, disk_size, file_size)
+        // Where only the copy at the start is left, nobody knows where the footer was.
+        let blocks_end = if footer.offset == 0 { file_size } else { footer.offset };
+        let layout = Layout::new(&header, header_offset, disk_size, blocks_end)
             .map_err(|mismatch| mismatch.in_vhd("dynamic header", header_offset))?;
         let blocks = read_table(image.as_ref(), &layout)?;
         Ok(Self { image, disk_size, block_size: layout.block_size, blocks })
@@ -54,12 +57,20 @@ struct Layout {
     block_size: u64,
     block_count: usize,
     bitmap_size: u64,
+    header_offset: u64,
     table_offset: u64,
     disk_size: u64,
+    /// Blocks end before this byte of the file.
+    blocks_end: u64,
 }
 
 impl Layout {
-    fn new(header: &DynamicHeader, disk_size: u64, file_size: u64) -> Result<Self, Mismatch> {
+    fn new(
+        header: &DynamicHeader,
+        header_offset: u64,
+        disk_size: u64,
+        blocks_end: u64,
+    ) -> Result<Self, Mismatch> {
         header.verify()?;
         let block_size = u64::from(header.block_size.get());
         if !block_size.is_power_of_two() || !BLOCK_SIZES.contains(&block_size) {
@@ -73,14 +84,14 @@ impl Layout {
             return Err(Mismatch::new(TABLE_ENTRIES_AT, expected, entries));
         }
         let table_offset = header.table_offset.get();
-        if table_offset.checked_add(needed * 4).is_none_or(|end| end > file_size) {
-            let expected = format!("a table of {needed} entries inside the file of {file_size} bytes");
+        if table_offset.checked_add(needed * 4).is_none_or(|end| end > blocks_end) {
+            let expected = format!("a table of {needed} entries before byte {blocks_end} of the file");
             return Err(Mismatch::new(TABLE_OFFSET_AT, expected, format!("offset {table_offset:#x}")));
         }
         let block_count = usize::try_from(needed)
             .map_err(|_| Mismatch::new(TABLE_ENTRIES_AT, "a table that fits into memory", needed))?;
         let bitmap_size = (block_size / SECTOR / 8).next_multiple_of(SECTOR);
-        Ok(Self { block_size, block_count, bitmap_size, table_offset, disk_size })
+        Ok(Self { block_size, block_count, bitmap_size, header_offset, table_offset, disk_size, blocks_end })
     }
 
     /// How many bytes of block `number` belong to the disk: the last block may be cut.
@@ -100,30 +111,61 @@ fn read_table(image: &dyn ReadAt, layout: &Layout) -> Result<Box<[Option<BlockOf
         }
         let data = u64::from(sector) + layout.bitmap_size / SECTOR;
         let end = data * SECTOR + layout.used(number);
-        *block = u32::try_from(data).ok().and_then(BlockOffset::new).filter(|_| end <= image.size());
-        if block.is_none() || sector == 0 {
-            let expected = format!("block {number} inside the file of {} bytes", image.size());
+        *block = u32::try_from(data).ok().and_then(BlockOffset::new).filter(|_| end <= layout.blocks_end);
+        if block.is_none() {
+            let expected = format!("block {number} to end before byte {} of the file", layout.blocks_end);
             let found = format!("sector {sector}, so that it would end at byte {end}");
             return Err(Mismatch::new(number * 4, expected, found).in_vhd("block table", layout.table_offset));
         }
     }
-    refuse_shared_blocks(&blocks, layout)?;
+    refuse_shared_places(&blocks, layout)?;
     Ok(blocks.into_boxed_slice())
 }
 
 /// Two blocks that lie on each other are damage; and they would let a small file hold a huge disk full of records.
-fn refuse_shared_blocks(blocks: &[Option<BlockOffset>], layout: &Layout) -> Result<(), Error> {
-    let mut present: Vec<(BlockOffset, usize)> =
-        blocks.iter().enumerate().filter_map(|(number, block)| block.map(|at| (at, number))).collect();
-    present.sort_unstable();
-    let stride = layout.block_size / SECTOR;
-    let shared =
-        present.windows(2).find(|pair| u64::from(pair[1].0.get()) < u64::from(pair[0].0.get()) + stride);
-    let Some(pair) = shared else { return Ok(()) };
-    let (first, second) = (pair[0].1, pair[1].1);
-    let expected = format!("a place of its own for block {second}");
-    let found = format!("one that overlaps block {first}");
-    Err(Mismatch::new(second * 4, expected, found).in_vhd("block table", layout.table_offset))
+fn refuse_shared_places(blocks: &[Option<BlockOffset>], layout: &Layout) -> Result<(), Error> {
+    let header_end = layout.header_offset + size_of::<DynamicHeader>() as u64;
+    let table_end = layout.table_offset + layout.block_count as u64 * 4;
+    let mut places = vec![
+        (0, FOOTER_SIZE as u64, Owner::Structure("the copy of the footer")),
+        (layout.header_offset, header_end, Owner::Structure("the dynamic header")),
+        (layout.table_offset, table_end, Owner::Structure("the block table")),
+    ];
+    for (number, block) in blocks.iter().enumerate() {
+        if let Some(data) = block {
+            let data = u64::from(data.get()) * SECTOR;
+            places.push((data - layout.bitmap_size, data + layout.used(number), Owner::Block(number)));
+        }
+    }
+    places.sort_unstable();
+    let Some(pair) = places.windows(2).find(|pair| pair[1].0 < pair[0].1) else { return Ok(()) };
+    let (block, other) = match (pair[0].2, pair[1].2) {
+        (Owner::Block(block), other) | (other, Owner::Block(block)) => (block, other),
+        (structure, other) => {
+            let found = format!("{structure} and {other} at the same place");
+            let mismatch = Mismatch::new(TABLE_OFFSET_AT, "structures that lie apart", found);
+            return Err(mismatch.in_vhd("dynamic header", layout.header_offset));
+        }
+    };
+    let expected = format!("a place of its own for block {block}");
+    let found = format!("one that overlaps {other}");
+    Err(Mismatch::new(block * 4, expected, found).in_vhd("block table", layout.table_offset))
+}
+
+/// What a part of the file belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Structure(&'static str),
+    Block(usize),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Structure(name) => f.write_str(name),
+            Self::Block(number) => write!(f, "block {number}"),
+        }
+    }
 }
 
 impl ReadAt for Dynamic {

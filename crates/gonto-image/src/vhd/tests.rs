@@ -169,6 +169,7 @@ fn impossible_headers_are_refused() {
     assert!(refused(|header| header.block_size = 0.into()).contains("power of two"));
     assert!(refused(|header| header.max_table_entries = 1.into()).contains("at least 2 blocks"));
     assert!(refused(|header| header.table_offset = (u64::MAX - 3).into()).contains("a table of 2 entries"));
+    assert!(refused(|header| header.table_offset = 600.into()).contains("overlaps"));
     let mut image = sound.clone();
     image[HEADER_AT + 40] ^= 1;
     assert!(message(image).contains("dynamic header at byte 0x224"));
@@ -182,8 +183,13 @@ fn blocks_outside_the_file_or_on_each_other_are_refused() {
         image[TABLE_AT + number * 4..][..4].copy_from_slice(&sector.to_be_bytes());
         message(image)
     };
-    assert!(with_entry(1, u32::MAX - 1).contains("block 1 inside the file"));
-    assert!(with_entry(1, 0).contains("block 1 inside the file"));
+    assert!(with_entry(1, u32::MAX - 1).contains("block 1 to end before byte"));
+    assert!(
+        with_entry(1, 0)
+            .contains("place of its own for block 1, found one that overlaps the copy of the footer")
+    );
+    assert!(with_entry(1, 1).contains("found one that overlaps the dynamic header"));
+    assert!(with_entry(1, 3).contains("found one that overlaps the block table"));
     let first = u32::from_be_bytes(sound[TABLE_AT..TABLE_AT + 4].try_into().unwrap());
     assert!(with_entry(1, first - 1).contains("overlaps block"));
 }
