@@ -156,6 +156,8 @@ fn all_errors_are_shown_at_once() {
             ("gonto.repository", 3),
             ("targets.a.b", 5),
             ("targets.a.b", 5),
+            ("targets.t.script", 7),
+            ("targets.t.env", 8),
             ("targets.t.requires[0].name", 10),
             ("targets.t.requires[0].version", 10),
             ("targets.t.requires[0].platform", 10),
@@ -163,8 +165,6 @@ fn all_errors_are_shown_at_once() {
             ("targets.t.requires[0].mount_point", 10),
             ("targets.t.requires[0].env", 10),
             ("targets.t.requires[0].reg", 10),
-            ("targets.t.env", 8),
-            ("targets.t.script", 7),
         ]
     );
     assert!(

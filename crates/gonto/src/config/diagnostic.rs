@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use thiserror::Error;
@@ -21,7 +22,7 @@ impl ConfigError {
         ConfigError { diagnostics }
     }
 
-    /// Every error and warning, in the order in which they were found.
+    /// Every error and warning, file by file and from top to bottom.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
@@ -198,9 +199,19 @@ impl Report {
         self.collected.borrow().errors > 0
     }
 
-    /// What was collected. What was too much to keep is told as a count.
+    /// What was collected, file by file and from top to bottom. What was too much to keep is told as a count.
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let Collected { mut diagnostics, errors, warnings } = self.collected.into_inner();
+        let mut files: Vec<PathBuf> = Vec::new();
+        for place in diagnostics.iter().filter_map(|it| it.place.as_ref()) {
+            if !files.iter().any(|file| file == place.file()) {
+                files.push(place.file().to_owned());
+            }
+        }
+        diagnostics.sort_by_cached_key(|it| {
+            let place = it.place.as_ref();
+            place.map(|place| (files.iter().position(|file| file == place.file()), place.range().start))
+        });
         if errors > MAX_KEPT {
             diagnostics.push(Diagnostic::error(format!("{} more errors are not shown", errors - MAX_KEPT)));
         }
