@@ -178,6 +178,27 @@ fn what_no_name_leads_to_is_not_looked_at() {
 }
 
 #[test]
+fn a_leftover_of_a_directory_does_not_hide_the_directory() {
+    let mut image = everything();
+    let records: Vec<usize> = (0..image.len() / 512)
+        .map(|sector| sector * 512)
+        .filter(|at| image[*at..].starts_with(b"FILE") && image[at + 0x2c..at + 0x30] != [0; 4])
+        .collect();
+    let number = |at: usize| u32::from_le_bytes(image[at + 0x2c..at + 0x30].try_into().unwrap());
+    // The first directory after the root whose index has blocks. A copy of its record in a free one before it claims the
+    // same clusters.
+    let has_blocks = |at: usize| image[at + 0x16] == 3 && attribute(&image, at, 0xa0).is_some();
+    let many = *records.iter().find(|at| number(**at) > 5 && has_blocks(**at)).unwrap();
+    let free = records.iter().filter(|at| image[**at + 0x16] & 1 == 0 && number(**at) < number(many));
+    let free = *free.max_by_key(|at| number(**at)).unwrap();
+    let own_number = image[free + 0x2c..free + 0x30].to_vec();
+    image.copy_within(many..many + RECORD_SIZE, free);
+    image[free + 0x2c..free + 0x30].copy_from_slice(&own_number);
+    let tree = open(image).unwrap();
+    assert_eq!(tree.entries(support::find(&tree, "many")).len(), 301);
+}
+
+#[test]
 fn a_directory_with_two_names_is_refused() {
     let mut image = everything();
     // The entry of the folder `d` in `c` becomes one that leads to `a`, above them both.

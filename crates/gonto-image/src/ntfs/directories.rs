@@ -1,5 +1,7 @@
 //! The indexes of all directories, read in the order of the disk.
 
+use std::collections::HashSet;
+
 use super::index::Listing;
 use super::inode::Inode;
 use super::mft::Mft;
@@ -10,6 +12,10 @@ use crate::parallel::map_in_order;
 /// What each directory shows; for files there is nothing.
 pub(crate) struct Listings {
     by_inode: Vec<Option<Box<Result<Listing, Error>>>>,
+    /// Directories that were not read, because their index lies in clusters that another one was read from.
+    sharing: HashSet<usize>,
+    /// How many clusters may still be read for these.
+    budget: u64,
 }
 
 impl Listings {
@@ -17,24 +23,39 @@ impl Listings {
     /// and going back and forth for each level of the tree would cost a cold disk more.
     pub(crate) fn read(mft: &Mft, inodes: &Inodes) -> Self {
         let order = disk_order(inodes);
-        let shared = sharing(inodes, &order);
-        let mut by_inode: Vec<_> = inodes.all().iter().map(|_| None).collect();
+        let sharing = sharing(inodes, &order);
         let batches: Vec<&[usize]> = order.chunks(64).collect();
         let read = map_in_order(batches.len(), |batch| {
-            batches[batch]
-                .iter()
-                .map(|&index| Box::new(read_one(mft, &inodes.all()[index], shared.get(&index).copied())))
-                .collect::<Vec<_>>()
+            let alone = batches[batch].iter().filter(|index| !sharing.contains(index));
+            alone.map(|index| (*index, Box::new(read_one(mft, &inodes.all()[*index])))).collect::<Vec<_>>()
         });
-        for (index, listing) in order.iter().zip(read.into_iter().flatten()) {
-            by_inode[*index] = Some(listing);
+        let mut by_inode: Vec<_> = inodes.all().iter().map(|_| None).collect();
+        for (index, listing) in read.into_iter().flatten() {
+            by_inode[index] = Some(listing);
         }
-        Self { by_inode }
+        Self { by_inode, sharing, budget: mft.geometry.clusters }
     }
 
-    /// The listing of a directory, which is handed out once; `None` for a file.
-    pub(crate) fn take(&mut self, inode: usize) -> Option<Result<Listing, Error>> {
-        self.by_inode.get_mut(inode)?.take().map(|listing| *listing)
+    /// The listing of a directory that a path leads to; it is handed out once.
+    ///
+    /// # Errors
+    /// [`Error::Index`] when the index lies, [`Error::Read`] from below.
+    pub(crate) fn take(&mut self, mft: &Mft, inodes: &Inodes, index: usize) -> Result<Listing, Error> {
+        if let Some(listing) = self.by_inode[index].take() {
+            return *listing;
+        }
+        let inode = &inodes.all()[index];
+        if self.sharing.remove(&index) {
+            // The other one may be a leftover that no path leads to. The budget keeps a volume whose directories all
+            // lie on each other from being read for ever.
+            let claim: u64 = clusters(inode).map(|(start, end)| end - start).sum();
+            let Some(rest) = self.budget.checked_sub(claim) else {
+                let found = "clusters that many directories use";
+                return Err(Mismatch::new(0, "an index of its own", found).in_index_block(inode.record, 0));
+            };
+            self.budget = rest;
+        }
+        read_one(mft, inode)
     }
 }
 
@@ -59,30 +80,26 @@ fn clusters(inode: &Inode) -> impl Iterator<Item = (u64, u64)> + '_ {
     })
 }
 
-/// Directories whose index lies in clusters that belong to the index of another one, with the first such cluster. They
-/// are not read, so that the work is bounded by the size of the volume.
-fn sharing(inodes: &Inodes, order: &[usize]) -> std::collections::HashMap<usize, u64> {
+/// Directories whose index lies in clusters that the index of another one claims as well, but for the first of them. To
+/// read them with the others would make the work unbounded.
+fn sharing(inodes: &Inodes, order: &[usize]) -> HashSet<usize> {
     let mut claims: Vec<(u64, u64, usize)> = order
         .iter()
         .flat_map(|&index| clusters(&inodes.all()[index]).map(move |(start, end)| (start, end, index)))
         .collect();
     claims.sort_unstable();
     let mut claimed = 0;
-    let mut sharing = std::collections::HashMap::new();
+    let mut sharing = HashSet::new();
     for (start, end, index) in claims {
         if start < claimed {
-            sharing.entry(index).or_insert(start);
+            sharing.insert(index);
         }
         claimed = claimed.max(end);
     }
     sharing
 }
 
-fn read_one(mft: &Mft, inode: &Inode, shared: Option<u64>) -> Result<Listing, Error> {
-    if let Some(cluster) = shared {
-        let found = format!("cluster {cluster}, which another directory uses");
-        return Err(Mismatch::new(0, "index blocks of its own", found).in_index_block(inode.record, 0));
-    }
+fn read_one(mft: &Mft, inode: &Inode) -> Result<Listing, Error> {
     match &inode.index {
         Some(parts) => Listing::read(mft.volume.as_ref(), &mft.geometry, inode.record, parts),
         None => Ok(Listing::default()),

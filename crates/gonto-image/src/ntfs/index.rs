@@ -45,8 +45,10 @@ pub(crate) struct Listing {
 /// One name of a directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listed {
-    start: u32,
-    length: u16,
+    /// Where its name lies in [`Listing::names`].
+    pub(crate) start: u32,
+    /// Of the name, in bytes.
+    pub(crate) length: u16,
     sequence: u16,
     record: u64,
 }
@@ -56,7 +58,6 @@ impl Listed {
         Reference { record: self.record, sequence: self.sequence }
     }
 
-    /// Where its name lies in [`Listing::names`].
     pub(crate) fn name_range(&self) -> std::ops::Range<usize> {
         self.start as usize..self.start as usize + usize::from(self.length)
     }

@@ -31,17 +31,13 @@ impl Inodes {
             let first = chunk * per_chunk;
             scan_chunk(mft, first, per_chunk.min(records - first))
         });
-        let mut inodes = Vec::new();
+        let mut inodes: Vec<Inode> = Vec::new();
         let mut by_record = vec![0; records];
-        for chunk in chunks {
-            for inode in chunk? {
-                let (Ok(record), Ok(place)) =
-                    (usize::try_from(inode.record), u32::try_from(inodes.len() + 1))
-                else {
-                    continue;
-                };
-                by_record[record] = place;
+        for (chunk, found) in chunks.into_iter().enumerate() {
+            for (record, inode) in found? {
                 inodes.push(inode);
+                by_record[chunk * per_chunk + record] =
+                    u32::try_from(inodes.len()).expect("$MFT was held to less than 2^32 records");
             }
         }
         Ok(Self { inodes, by_record })
@@ -84,19 +80,19 @@ impl Inodes {
     }
 }
 
-fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Result<Vec<Inode>, Error> {
+/// The files in some records, each with the place of its record among them.
+fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Result<Vec<(usize, Inode)>, Error> {
     let record_size = mft.geometry.record_size;
     let mut raw = vec![0; count * record_size];
     mft.read_raw(first as u64, &mut raw)?;
     let mut inodes = Vec::with_capacity(count);
-    for (record, raw) in (first as u64..).zip(raw.chunks_exact_mut(record_size)) {
+    for (record, raw) in raw.chunks_exact_mut(record_size).enumerate() {
         if is_live_base(raw)
-            && let Ok(inode) = Inode::read(mft, record, raw)
+            && let Ok(inode) = Inode::read(mft, (first + record) as u64, raw)
         {
-            inodes.push(inode);
+            inodes.push((record, inode));
         }
     }
-    inodes.shrink_to_fit();
     Ok(inodes)
 }
 

@@ -82,16 +82,14 @@ impl<'m> Builder<'m> {
 
     /// Enters each directory in the order of the nodes, to which it appends: no recursion, however deep the tree is.
     fn walk(&mut self) -> Result<(), Error> {
-        let mut next = 0;
-        while let Some(inode) = self.inode_of.get(next).copied() {
-            if let Content::Directory(index) = self.tree.contents[next] {
-                let dir = NodeId(u32::try_from(next).unwrap_or(u32::MAX));
-                if let Some(listing) = self.listings.take(inode as usize) {
-                    let listing = listing.map_err(|error| self.at(dir, None, error))?;
-                    self.tree.directories[index as usize] = self.enter(dir, listing)?;
-                }
+        let mut at = NodeId(0);
+        while let Some(inode) = self.inode_of.get(at.index()).copied() {
+            if let Content::Directory(index) = self.tree.contents[at.index()] {
+                let listing = self.listings.take(self.mft, &self.inodes, inode as usize);
+                let listing = listing.map_err(|error| self.about(at, None, error))?;
+                self.tree.directories[index as usize] = self.enter(at, listing)?;
             }
-            next += 1;
+            at = NodeId(at.0 + 1);
         }
         Ok(())
     }
@@ -99,8 +97,7 @@ impl<'m> Builder<'m> {
     fn enter(&mut self, dir: NodeId, listing: Listing) -> Result<Directory, Error> {
         let mut entries = Vec::with_capacity(listing.entries.len());
         for listed in &listing.entries {
-            let range = listed.name_range();
-            let name = &listing.names[range.clone()];
+            let name = &listing.names[listed.name_range()];
             if self.is_system(dir, listed) {
                 continue;
             }
@@ -109,16 +106,14 @@ impl<'m> Builder<'m> {
                 continue;
             }
             let (node, incomplete) =
-                self.add_name(dir, listed.reference()).map_err(|error| self.at(dir, Some(name), error))?;
+                self.add_name(dir, listed.reference()).map_err(|error| self.about(dir, Some(name), error))?;
             if let Some(reason) = incomplete {
                 self.note(dir, name, reason);
             }
             if name.len() > LONGEST_NAME {
                 self.note(dir, name, Reason::LongName);
             }
-            if let (Ok(start), Ok(length)) = (u32::try_from(range.start), u16::try_from(range.len())) {
-                entries.push(Entry { start, length, node });
-            }
+            entries.push(Entry { start: listed.start, length: listed.length, node });
         }
         Ok(Directory { names: listing.names.into_boxed_slice(), entries: entries.into_boxed_slice() })
     }
@@ -150,27 +145,23 @@ impl<'m> Builder<'m> {
         Ok((known, None))
     }
 
-    fn add_node(&mut self, inode_index: usize, parent: NodeId) -> Result<(NodeId, Option<Reason>), Error> {
-        let (Ok(number), Ok(inode_number)) =
-            (u32::try_from(self.tree.nodes.len()), u32::try_from(inode_index))
-        else {
-            let found = self.tree.nodes.len() as u64;
-            return Err(Error::TooMany { what: "files", found, limit: u64::from(u32::MAX) });
+    fn add_node(&mut self, inode: usize, parent: NodeId) -> Result<(NodeId, Option<Reason>), Error> {
+        let count = |count: usize| {
+            let too_many = Error::TooMany { what: "files", found: count as u64, limit: u64::from(u32::MAX) };
+            u32::try_from(count).map_err(|_| too_many)
         };
+        let (number, inode_number) = (count(self.tree.nodes.len())?, count(inode)?);
+        let next_directory = count(self.tree.directories.len())?;
+        let seen = Seen::new(&mut self.inodes.all_mut()[inode], next_directory);
+        if seen.node.kind == Kind::Directory {
+            self.tree.directories.push(Directory::default());
+        }
         let id = NodeId(number);
-        let seen = Seen::new(&mut self.inodes.all_mut()[inode_index]);
-        let content = match seen.content {
-            Content::Directory(_) => {
-                self.tree.directories.push(Directory::default());
-                Content::Directory(u32::try_from(self.tree.directories.len() - 1).unwrap_or(u32::MAX))
-            }
-            other => other,
-        };
         self.tree.nodes.push(seen.node);
-        self.tree.contents.push(content);
+        self.tree.contents.push(seen.content);
         self.tree.parents.push(parent);
         self.inode_of.push(inode_number);
-        self.node_of[inode_index] = number + 1;
+        self.node_of[inode] = number + 1;
         if let Some(link) = seen.link {
             self.links.push((id, link));
         }
@@ -184,7 +175,7 @@ impl<'m> Builder<'m> {
     }
 
     /// Says which path an error is about.
-    fn at(&self, dir: NodeId, name: Option<&[u8]>, error: Error) -> Error {
+    fn about(&self, dir: NodeId, name: Option<&[u8]>, error: Error) -> Error {
         let path = match name {
             Some(name) => self.child_path(dir, name),
             None => self.tree.path(dir),
@@ -215,14 +206,17 @@ struct Seen {
 }
 
 impl Seen {
-    /// Moves the content out of the inode: it is not needed there any more.
-    fn new(inode: &mut Inode) -> Self {
+    /// Moves the content out of the inode: it is not needed there any more. If it is a directory, it becomes
+    /// `directory` of the tree.
+    fn new(inode: &mut Inode, directory: u32) -> Self {
         let is_directory = inode.is_directory();
         let (kind, size, content, incomplete) = match inode.reparse.as_deref() {
             Some(Reparse::Link(_) | Reparse::LinuxLink(_)) => {
                 (Kind::Symlink, 0, Content::Link(Box::default()), None)
             }
-            other if is_directory => (Kind::Directory, 0, Content::Directory(0), hidden_directory(other)),
+            other if is_directory => {
+                (Kind::Directory, 0, Content::Directory(directory), hidden_directory(other))
+            }
             other => {
                 let reason = unreadable_file(other, inode.standard.attributes);
                 let (size, content) = file_content(inode.data.take(), reason);
