@@ -273,3 +273,10 @@ fn the_column_of_a_very_long_line_is_right() {
     assert!(shown.contains("t9999: {script: x}, é: {script: x}}"), "{shown}");
     assert!(shown.len() < 1000, "{shown}");
 }
+
+#[test]
+fn another_users_home_folder_is_not_known() {
+    let shown = shown("gonto: {cache_dir: ~other/c, repository: http://x}\ntargets: {}\n");
+    assert!(shown.starts_with("warning: the `~` in `gonto.cache_dir` is not expanded\n"), "{shown}");
+    assert!(shown.contains("--> gonto.yaml:1:20\n"), "{shown}");
+}

@@ -124,6 +124,14 @@ fn expanded(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String
             }
         }
         rest = below;
+    } else if text.starts_with('~') {
+        let message = format!("the `~` in `{}` is not expanded", field.path());
+        field.report(
+            Diagnostic::warning(message)
+                .at(field.place(), "taken as it is: `~` alone, or `~/`, stands for the home folder")
+                .key_path(field.path())
+                .help("write the whole path, or `./~...` if the folder is called so"),
+        );
     }
     while let Some(start) = rest.find("${") {
         expanded.push_str(&rest[..start]);
