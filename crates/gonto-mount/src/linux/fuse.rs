@@ -39,6 +39,9 @@ pub(super) struct TreeFs {
     /// Bytes of all files, for statfs(2).
     size: u64,
     notices: Notices,
+    /// The kernel opens files and folders without asking, once it has been told that we have nothing to say about it.
+    opens_files: bool,
+    opens_folders: bool,
     /// Files whose unreadable content has been told.
     told: Mutex<HashSet<NodeId>>,
 }
@@ -54,6 +57,8 @@ impl TreeFs {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             notices,
+            opens_files: false,
+            opens_folders: false,
             told: Mutex::default(),
         }
     }
@@ -130,16 +135,18 @@ fn number(id: NodeId) -> INodeNo {
 
 impl Filesystem for TreeFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let mut has = |flag| config.add_capabilities(flag).is_ok();
+        self.opens_files = has(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        self.opens_folders = has(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let wanted = [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_CACHE_SYMLINKS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_NO_OPENDIR_SUPPORT,
             InitFlags::FUSE_MAX_PAGES,
         ];
         for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
+            if !has(flag) {
                 tracing::debug!(?flag, "this kernel's FUSE does not have it");
             }
         }
@@ -177,11 +184,14 @@ impl Filesystem for TreeFs {
         }
     }
 
+    /// "Not implemented" is what the kernel wants to hear, once, to open files by itself and keep their content cached.
     fn open(&self, _request: &Request, _ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if flags.acc_mode() == OpenAccMode::O_RDONLY {
-            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
-        } else {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
             reply.error(Errno::EROFS);
+        } else if self.opens_files {
+            reply.error(Errno::ENOSYS);
+        } else {
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
         }
     }
 
@@ -209,9 +219,12 @@ impl Filesystem for TreeFs {
         }
     }
 
-    /// "Not implemented" is what the kernel wants to hear to keep folders cached without opening them.
     fn opendir(&self, _request: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(Errno::ENOSYS);
+        if self.opens_folders {
+            reply.error(Errno::ENOSYS);
+        } else {
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
+        }
     }
 
     fn readdir(

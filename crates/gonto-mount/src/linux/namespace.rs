@@ -191,37 +191,19 @@ impl Namespace {
     pub(super) fn run(&self, command: &Command, interrupt: &Interrupt) -> io::Result<ExitStatus> {
         let (image, size) =
             exec_image::build(command.arguments(), command.environment(), command.directory().as_os_str())?;
-        self.request(Op::Spawn, size, &[], Some(image.as_fd()))?;
+        self.send(&wire::request(Op::Spawn, size, &[]), Some(image.as_fd()))?;
         drop(image);
+        let mut stopping = Stopping { interrupt, seen: 0, deadline: None };
         let (mut failure, mut status) = (None, None);
-        let mut deadline: Option<Instant> = None;
-        let mut unanswered = 0u32;
-        // Raises that came before this command count as well, but their wake-ups may have been taken already.
-        let mut seen = 0;
+        // Requests are answered in order, so the first answer is about the spawn. The command itself may speak before.
+        let (mut spawned, mut unanswered) = (false, 1u32);
         loop {
-            let raised = interrupt.times();
-            if raised > seen {
-                let first = raised == 1;
-                let forwarded = if first {
-                    interrupt.signal().filter(|_| !interrupt.was_typed())
-                } else {
-                    Some(libc::SIGKILL)
-                };
-                if let Some(signal) = forwarded {
-                    tracing::debug!(signal, "stopping the script");
-                    self.signal(signal)?;
-                    unanswered += 1;
-                }
-                deadline = first.then(|| Instant::now() + GRACE);
-                seen = raised;
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                tracing::debug!("the script did not end in time");
-                self.signal(libc::SIGKILL)?;
+            if let Some(signal) = stopping.due() {
+                tracing::debug!(signal, "stopping the script");
+                self.signal(signal)?;
                 unanswered += 1;
-                deadline = None;
             }
-            let [answered, woken] = self.wait(interrupt, deadline)?;
+            let [answered, woken] = self.wait(interrupt, stopping.deadline)?;
             if woken {
                 interrupt.waker().acknowledge();
             }
@@ -233,7 +215,13 @@ impl Namespace {
                     failure = Some(io::Error::from_raw_os_error(value));
                 }
                 Reply { kind: Reply::EXITED, value } => status = Some(ExitStatus::from_raw(value)),
-                _ => unanswered = unanswered.saturating_sub(1),
+                Reply { kind: Reply::DONE, value } if !spawned && value != 0 => {
+                    return Err(io::Error::from_raw_os_error(value));
+                }
+                _ => {
+                    spawned = true;
+                    unanswered = unanswered.saturating_sub(1);
+                }
             }
             // Every answer is taken, so that the next request gets its own.
             if let (Some(status), 0) = (status, unanswered) {
@@ -276,13 +264,9 @@ impl Namespace {
             return Err(Errno::NAMETOOLONG.into());
         }
         self.send(&packet, fd)?;
-        loop {
-            match self.receive()? {
-                (Reply { kind: Reply::DONE, value: 0 }, fd) => return Ok(fd),
-                (Reply { kind: Reply::DONE, value }, _) => return Err(io::Error::from_raw_os_error(value)),
-                // The end of an earlier command that nobody waits for any more.
-                _ => {}
-            }
+        match self.receive()? {
+            (Reply { kind: Reply::DONE, value: 0 }, fd) => Ok(fd),
+            (Reply { value, .. }, _) => Err(io::Error::from_raw_os_error(value)),
         }
     }
 
@@ -329,6 +313,34 @@ impl Drop for Namespace {
             tracing::debug!(%errno, "cannot close the socket to init");
         }
         while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.init), WaitOptions::empty()) {}
+    }
+}
+
+/// How a command that should end is made to: by the signal that gonto got, unless it has that from the terminal; when it
+/// takes too long or somebody insists, by SIGKILL.
+struct Stopping<'a> {
+    interrupt: &'a Interrupt,
+    /// Raises that were acted upon. Those from before this command count as well.
+    seen: u32,
+    deadline: Option<Instant>,
+}
+
+impl Stopping<'_> {
+    /// The signal that has to be sent now, if any.
+    fn due(&mut self) -> Option<i32> {
+        let raised = self.interrupt.times();
+        let insists = raised > self.seen && raised > 1;
+        if insists || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.seen = raised;
+            self.deadline = None;
+            return Some(libc::SIGKILL);
+        }
+        if raised == self.seen {
+            return None;
+        }
+        self.seen = raised;
+        self.deadline = Some(Instant::now() + GRACE);
+        self.interrupt.signal().filter(|_| !self.interrupt.was_typed())
     }
 }
 
