@@ -288,12 +288,12 @@ fn a_mount_for_everybody_is_shared_until_the_last_target_lets_go() {
 
     let (folders, errors) = mounts.unmount("build", one).unwrap();
     assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!(folders, [shown.folder.clone()]);
+    assert_eq!(folders, std::slice::from_ref(&shown.folder));
     assert!(shown.folder.join("bin/pebble").is_file());
 
     let (folders, errors) = mounts.unmount("build", two).unwrap();
     assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!(folders, [shown.folder.clone()]);
+    assert_eq!(folders, std::slice::from_ref(&shown.folder));
     assert!(!shown.folder.exists());
     assert_eq!((place.left("cache/.gonto/layers"), place.left("state/register")), (vec![], vec![]));
     assert_eq!(mounts.unmount("build", two).unwrap().0, Vec::<PathBuf>::new());
