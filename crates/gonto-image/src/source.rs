@@ -28,6 +28,15 @@ pub trait ReadAt: Send + Sync {
 
     /// Size in bytes.
     fn size(&self) -> u64;
+
+    /// How many bytes from `offset` on are known to be zero without reading them: a hole of the container. What is not
+    /// known counts as 0.
+    ///
+    /// It lets a small file that claims a huge disk be opened without walking through its emptiness.
+    fn zeroes_from(&self, offset: u64) -> u64 {
+        let _ = offset;
+        0
+    }
 }
 
 /// An image file of the host.
@@ -104,6 +113,11 @@ impl ReadAt for Window {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn zeroes_from(&self, offset: u64) -> u64 {
+        let rest = self.size.saturating_sub(offset);
+        if rest == 0 { 0 } else { self.whole.zeroes_from(self.start + offset).min(rest) }
     }
 }
 

@@ -12,8 +12,9 @@ mod support;
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use gonto_image::{Error, FileTree, NodeId, ReadAt, virtual_disk};
+use gonto_image::{Error, FileTree, NodeId, ReadAt, partition, virtual_disk};
 use support::everything;
 
 const RECORD_SIZE: usize = 1024;
@@ -245,6 +246,74 @@ fn a_bare_disk_passes_for_a_container_only_where_it_may() {
         &["the VHD's footer at byte 0x4ffe00 is damaged", "fetch the image again"],
     );
     assert!(FileTree::open_container(Arc::new(everything())).is_ok());
+}
+
+/// A disk of which only the first bytes are there.
+struct Stretched {
+    start: Vec<u8>,
+    size: u64,
+    bytes_read: AtomicU64,
+}
+
+impl ReadAt for Stretched {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.bytes_read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        buf.fill(0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let known = self.start.get(start..).unwrap_or_default();
+        let count = known.len().min(buf.len());
+        buf[..count].copy_from_slice(&known[..count]);
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn zeroes_from(&self, offset: u64) -> u64 {
+        if offset < self.start.len() as u64 { 0 } else { self.size.saturating_sub(offset) }
+    }
+}
+
+#[test]
+fn a_huge_empty_table_in_a_small_image_is_not_walked_through() {
+    // The volume of the fixture without its partition table, on a disk of a terabyte.
+    let (_, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    let partition = partition::table(disk.as_ref()).unwrap().partitions()[1];
+    let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
+    disk.read_at(&mut volume, partition.start).unwrap();
+    let size = 1u64 << 40;
+    volume[0x28..0x30].copy_from_slice(&(size / 512).to_le_bytes());
+    // $MFT gets another run of 32 GiB behind all that is there.
+    let mft = u64::from_le_bytes(volume[0x30..0x38].try_into().unwrap());
+    let record = usize::try_from(mft).unwrap() * 512;
+    let data = attribute(&volume, record, 0x80).unwrap();
+    let u64_at = |at: usize| u64::from_le_bytes(volume[at..at + 8].try_into().unwrap());
+    let (clusters, more) = (u64_at(data + 0x18) + 1, 64u64 << 20);
+    let bytes = (clusters + more) * 512;
+    let pairs = data + usize::from(volume[data + 0x20]);
+    let mut next = pairs;
+    while volume[next] != 0 {
+        next += 1 + usize::from(volume[next] & 15) + usize::from(volume[next] >> 4);
+    }
+    volume[data + 0x18..data + 0x20].copy_from_slice(&(clusters + more - 1).to_le_bytes());
+    for at in [0x28, 0x30, 0x38] {
+        volume[data + at..data + at + 8].copy_from_slice(&bytes.to_le_bytes());
+    }
+    let another = [&[0x44][..], &0x0400_0000u32.to_le_bytes(), &0x1000_0000u32.to_le_bytes(), &[0]].concat();
+    // The attribute has no room for it; those behind it are not needed.
+    volume[next..next + another.len()].copy_from_slice(&another);
+    let end = (next + another.len()).next_multiple_of(8);
+    let length = u32::try_from(end - data).unwrap();
+    volume[data + 4..data + 8].copy_from_slice(&length.to_le_bytes());
+    volume[end..end + 4].fill(0xff);
+    let used = u32::try_from(end + 8 - record).unwrap();
+    volume[record + 0x18..record + 0x1c].copy_from_slice(&used.to_le_bytes());
+    let image = Arc::new(Stretched { start: volume, size, bytes_read: AtomicU64::new(0) });
+    let tree = FileTree::open(image.clone()).unwrap();
+    let bytes_read = image.bytes_read.load(Ordering::Relaxed);
+    assert!(bytes_read < 64 << 20, "{bytes_read} bytes were read");
+    assert_eq!(tree.entries(support::find(&tree, "many")).len(), 301);
 }
 
 /// The fixture with some bytes changed, or its end cut off.

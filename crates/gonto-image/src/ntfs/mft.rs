@@ -1,6 +1,7 @@
 //! `$MFT`, the table of all records, and how it is found: its first record describes where the others are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attribute::Sizes;
 use super::boot::Geometry;
@@ -19,7 +20,13 @@ pub(crate) struct Mft {
     runs: Runs,
     valid: u64,
     records: u64,
+    /// How many bytes may still be read by [`read_small`](Self::read_small).
+    budget: AtomicU64,
 }
+
+/// Attribute lists, reparse points and extended attributes that lie in clusters: no volume has more of them. The limit
+/// keeps a million records that all point to the same clusters from being followed one by one.
+const MOST_SMALL_READS: u64 = 1 << 30;
 
 /// 64 GiB of records of 1 KiB. The scan keeps four bytes for each, even for those that are not in use.
 const MOST_RECORDS: u64 = 1 << 26;
@@ -46,8 +53,14 @@ impl Mft {
         let sequence = read_base(&mut raw, &geometry, &mut parts).map_err(place)?;
         let list = parts.take_list(&geometry).map_err(place)?;
 
-        let mut mft =
-            Self { volume, geometry, runs: parts.data.so_far(), valid: u64::MAX, records: u64::MAX };
+        let mut mft = Self {
+            volume,
+            geometry,
+            runs: parts.data.so_far(),
+            valid: u64::MAX,
+            records: u64::MAX,
+            budget: AtomicU64::new(MOST_SMALL_READS),
+        };
         if let Some(list) = list {
             let list = mft.read_small(&list, attribute_list::LONGEST, 0)?;
             let records = attribute_list::extension_records(&list, 0).map_err(place)?;
@@ -88,6 +101,19 @@ impl Mft {
         let length = buf.len();
         read_runs(self.volume.as_ref(), &self.geometry, &self.runs, self.valid, buf, at)
             .map_err(|source| Error::Read { what: "$MFT", offset: self.place(first), length, source })
+    }
+
+    /// Whether some records are known to be empty without reading them.
+    pub(crate) fn is_hole(&self, first: u64, length: usize) -> bool {
+        let at = first.saturating_mul(self.geometry.record_size as u64);
+        let inside = at % self.geometry.cluster_size;
+        let Some(extent) = self.runs.from(Vcn(at / self.geometry.cluster_size)) else { return false };
+        let zeroes = match extent.lcn {
+            None => u64::MAX,
+            Some(lcn) => self.volume.zeroes_from(self.geometry.offset(lcn) + inside),
+        };
+        let rest = extent.length.saturating_mul(self.geometry.cluster_size).saturating_sub(inside);
+        zeroes.min(rest) >= length as u64
     }
 
     /// Where on the volume a record begins, for messages; 0 when it is not in the table.
@@ -134,6 +160,12 @@ impl Mft {
         if size > limit {
             let expected = format!("an attribute of at most {limit} bytes");
             return Err(Mismatch::new(0, expected, size).in_record(record, self.place(record)));
+        }
+        let in_clusters = if matches!(stream, Stream::Mapped(_)) { size } else { 0 };
+        let spend = |budget: u64| budget.checked_sub(in_clusters);
+        if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
+            let expected = format!("at most {MOST_SMALL_READS} bytes in the attribute lists of all files");
+            return Err(Mismatch::new(0, expected, "more").in_record(record, self.place(record)));
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
         let length = bytes.len();

@@ -83,7 +83,11 @@ impl Inodes {
 /// The files in some records, each with the place of its record among them.
 fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Result<Vec<(usize, Inode)>, Error> {
     let record_size = mft.geometry.record_size;
-    let mut raw = vec![0; count * record_size];
+    let length = count * record_size;
+    if mft.is_hole(first as u64, length) {
+        return Ok(Vec::new());
+    }
+    let mut raw = vec![0; length];
     mft.read_raw(first as u64, &mut raw)?;
     let mut inodes = Vec::with_capacity(count);
     for (record, raw) in raw.chunks_exact_mut(record_size).enumerate() {

@@ -189,4 +189,12 @@ impl ReadAt for Dynamic {
     fn size(&self) -> u64 {
         self.disk_size
     }
+
+    fn zeroes_from(&self, offset: u64) -> u64 {
+        let first = usize::try_from(offset / self.block_size).unwrap_or(usize::MAX);
+        let blocks = self.blocks.get(first..).unwrap_or_default();
+        let absent = blocks.iter().take_while(|block| block.is_none()).count();
+        let end = ((first + absent) as u64 * self.block_size).min(self.disk_size);
+        if absent == 0 { 0 } else { end.saturating_sub(offset) }
+    }
 }

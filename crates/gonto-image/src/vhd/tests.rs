@@ -90,6 +90,10 @@ fn blocks_are_found_in_any_order_and_absent_ones_are_zero() {
     opened.read_at(&mut across, 2 * BLOCK as u64 - 500).unwrap();
     assert_eq!(across, expected[2 * BLOCK - 500..][..1000]);
     assert!(opened.read_at(&mut across, size as u64 - 999).is_err());
+    let block = BLOCK as u64;
+    let known: Vec<u64> =
+        [0, block - 1, block, block + 100, 2 * block, u64::MAX].map(|at| opened.zeroes_from(at)).into();
+    assert_eq!(known, [0, 0, block, block - 100, 0, 0]);
 }
 
 #[test]
