@@ -1,7 +1,6 @@
 //! fusermount3: the set-user-ID helper of libfuse, by which an ordinary user mounts for all of their processes.
 
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,6 +11,8 @@ use std::process::{Command, Stdio};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
+
+use super::overlay::Upper;
 
 /// Mounts FUSE read-only at `target` and returns the descriptor over which it is served.
 pub(super) fn mount(target: &Path) -> io::Result<OwnedFd> {
@@ -44,14 +45,16 @@ pub(super) fn is_installed() -> bool {
     program("fusermount3").is_some()
 }
 
-/// Puts a writable layer above `lower`, if fuse-overlayfs is installed; false if not.
-pub(super) fn overlay(lower: &Path, upper: &super::overlay::Upper, target: &Path) -> io::Result<bool> {
-    if program("fuse-overlayfs").is_none() {
-        return Ok(false);
-    }
+/// Whether fuse-overlayfs is installed.
+pub(super) fn can_overlay() -> bool {
+    program("fuse-overlayfs").is_some()
+}
+
+/// Puts a writable layer above `lower` by fuse-overlayfs.
+pub(super) fn overlay(lower: &Path, upper: &Upper, target: &Path) -> io::Result<()> {
     let mut options = super::overlay::options(lower, upper, true);
-    options.push(OsString::from(",nosuid,nodev"));
-    run(Command::new("fuse-overlayfs").arg("-o").arg(options).arg(target)).map(|()| true)
+    options.push(",nosuid,nodev");
+    run(Command::new("fuse-overlayfs").arg("-o").arg(options).arg(target))
 }
 
 fn program(name: &str) -> Option<PathBuf> {

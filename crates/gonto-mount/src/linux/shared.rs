@@ -195,27 +195,36 @@ impl NewMount<'_> {
         Ok(())
     }
 
-    /// As an ordinary user: fusermount3, and fuse-overlayfs for writes if it is there.
+    /// As an ordinary user: fusermount3, below fuse-overlayfs if that is there, so that the files can be written.
     fn by_fusermount(&mut self) -> io::Result<()> {
+        let reason = if fusermount::can_overlay() {
+            match self.by_fuse_overlayfs() {
+                Ok(()) => return Ok(()),
+                Err(error) => format!("fuse-overlayfs does not work: {error}"),
+            }
+        } else {
+            "an ordinary user cannot make it writable for all processes without fuse-overlayfs".to_owned()
+        };
+        self.give_up();
+        let folder = self.entry.mount_point.clone();
+        folders::make_folders(&self.entry.made, &folder).map_err(io::Error::other)?;
+        self.set_stack(vec![Layer::Fusermount(folder.clone())]).map_err(io::Error::other)?;
+        let device = fusermount::mount(&folder)?;
+        server::start(self.file_system(), device, &self.keep)?;
+        self.tell_read_only(reason);
+        Ok(())
+    }
+
+    fn by_fuse_overlayfs(&mut self) -> io::Result<()> {
         let folder = self.entry.mount_point.clone();
         let upper = Upper::unused(&self.options.cache_dir);
-        let lower = self.plan(&upper, |lower| {
-            vec![Layer::Fusermount(lower.to_owned()), Layer::Fusermount(folder.clone())]
-        })?;
+        let layers =
+            |lower: &Path| vec![Layer::Fusermount(lower.to_owned()), Layer::Fusermount(folder.clone())];
+        let lower = self.plan(&upper, layers)?;
         upper.create()?;
         let device = fusermount::mount(&lower)?;
         server::start(self.file_system(), device, &self.keep)?;
-        if fusermount::overlay(&lower, &upper, &folder)? {
-            return Ok(());
-        }
-        // No layer above: show the files themselves at the mount point.
-        fusermount::unmount(&lower, false)?;
-        let device = fusermount::mount(&folder)?;
-        server::start(self.file_system(), device, &self.keep)?;
-        self.tell_read_only(
-            "an ordinary user can mount for all processes only so (fuse-overlayfs makes it writable)".into(),
-        );
-        Ok(())
+        fusermount::overlay(&lower, &upper, &folder)
     }
 
     /// Unpacked files and a link to them.
