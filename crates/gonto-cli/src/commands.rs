@@ -77,7 +77,11 @@ fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
     if let Some(file) = file {
         search = search.only(file);
     }
+    tracing::debug!(?search, "looking for the configuration");
     let loaded = Config::load(&search).map_err(Failure::Configuration)?;
+    // The repository stays out of the log: it may hold a password.
+    let cache_dir = loaded.config.gonto.cache_dir.display();
+    tracing::debug!(files = ?loaded.files, %cache_dir, "the configuration is read");
     for warning in &loaded.warnings {
         output::rendered(&warning.render(output::color()));
     }

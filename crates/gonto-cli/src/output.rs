@@ -75,14 +75,18 @@ fn causes(mut source: Option<&(dyn Error + 'static)>) {
 /// Shows the events of a run: a bar for a download where somebody watches, lines elsewhere.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    /// The last tenth of the download that was told.
+    /// Which of the downloads was told last.
+    current: usize,
+    /// The last tenth of it that was told.
     tenth: u64,
+    begun: bool,
+    finished: bool,
     waiting: bool,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { bar: None, tenth: 0, waiting: false }
+        Self { bar: None, current: 0, tenth: 0, begun: false, finished: false, waiting: false }
     }
 
     pub(crate) fn receiver(mut self) -> impl FnMut(Event<'_>) {
@@ -107,6 +111,9 @@ impl Progress {
 
     fn download(&mut self, download: &Download) {
         let what = format!("{} ({}/{})", download.image.path, download.current, download.count);
+        if self.current != download.current {
+            *self = Self { current: download.current, ..Self::new() };
+        }
         match download.event {
             DownloadEvent::Waiting => {
                 if !std::mem::replace(&mut self.waiting, true) {
@@ -114,21 +121,24 @@ impl Progress {
                 }
             }
             DownloadEvent::Progress { received, total } => {
-                let finished = total > 0 && received == total;
+                // The end may be told more than once.
+                if self.finished {
+                    return;
+                }
+                self.finished = total > 0 && received == total;
                 if stderr().is_terminal() {
-                    self.bar(received, total, &what, finished);
+                    self.bar(received, total, &what);
                 } else {
                     self.lines(received, total, &what);
                 }
-                if finished {
+                if self.finished {
                     step("downloaded", &format!("{what}, {}", indicatif::HumanBytes(total)));
-                    *self = Self::new();
                 }
             }
         }
     }
 
-    fn bar(&mut self, received: u64, total: u64, what: &str, finished: bool) {
+    fn bar(&mut self, received: u64, total: u64, what: &str) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -140,14 +150,14 @@ impl Progress {
         });
         bar.set_length(total.max(received));
         bar.set_position(received);
-        if finished {
+        if self.finished {
             bar.finish_and_clear();
         }
     }
 
     /// A line at the beginning and at every tenth.
     fn lines(&mut self, received: u64, total: u64, what: &str) {
-        if received == 0 && self.tenth == 0 {
+        if !std::mem::replace(&mut self.begun, true) {
             step("downloading", what);
         }
         let tenth = (u128::from(received) * 10).checked_div(total.into()).unwrap_or(0);

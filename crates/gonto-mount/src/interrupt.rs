@@ -75,6 +75,15 @@ impl Interrupt {
         }
     }
 
+    /// For work in many steps.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] once the interrupt has been raised.
+    #[cfg_attr(windows, expect(dead_code, reason = "nothing is unpacked there yet"))]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.signal().map_or(Ok(()), |_| Err(io::ErrorKind::Interrupted.into()))
+    }
+
     /// Whether the commands have got the first signal without our help.
     pub(crate) fn was_typed(&self) -> bool {
         self.0.typed.load(Ordering::SeqCst)

@@ -57,6 +57,8 @@ pub struct Options {
     pub cache_dir: PathBuf,
     /// Receives what the user should know.
     pub notices: Notices,
+    /// Ends what takes long: commands, and the unpacking of an image.
+    pub interrupt: Interrupt,
 }
 
 /// An image to mount.

@@ -15,6 +15,11 @@ pub enum Notice {
         /// Why mounting does not work.
         reason: String,
     },
+    /// Another gonto is unpacking an image, and this one waits for it.
+    Waiting {
+        /// The image file that is wanted here.
+        image: PathBuf,
+    },
     /// The folder can be read only.
     ReadOnly {
         /// The mount point.
@@ -48,6 +53,9 @@ impl fmt::Display for Notice {
         match self {
             Self::Unpacking { image, reason } => {
                 write!(f, "unpacking {} into the cache, because {reason}", image.display())
+            }
+            Self::Waiting { image } => {
+                write!(f, "waiting for another gonto that unpacks, before {} can be", image.display())
             }
             Self::ReadOnly { mount_point, reason } => {
                 write!(f, "{} is read-only, because {reason}", mount_point.display())

@@ -16,7 +16,7 @@ const MOUNTING: &str = "mounting an image";
 /// The images and processes of one run. They end with it.
 #[derive(Debug)]
 pub struct Session {
-    _options: Options,
+    options: Options,
 }
 
 impl Session {
@@ -25,7 +25,7 @@ impl Session {
     /// # Errors
     /// None yet.
     pub fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self { _options: options })
+        Ok(Self { options })
     }
 
     /// Mounting does not work on Windows yet.
@@ -36,11 +36,11 @@ impl Session {
         Err(Error::NotOnThisSystem { what: MOUNTING })
     }
 
-    /// Executes a command and waits for its end. Raising the interrupt ends it.
+    /// Executes a command and waits for its end. Raising the interrupt of the options ends it.
     ///
     /// # Errors
     /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
-    pub fn run(&self, command: &Command, interrupt: &Interrupt) -> Result<ExitStatus, Error> {
+    pub fn run(&self, command: &Command) -> Result<ExitStatus, Error> {
         let [program, arguments @ ..] = command.arguments() else {
             return Err(Error::Execute {
                 program: String::new(),
@@ -53,7 +53,7 @@ impl Session {
             .envs(command.environment().iter().map(|(name, value)| (name, value)))
             .current_dir(command.directory())
             .spawn()
-            .and_then(|child| wait(child, interrupt))
+            .and_then(|child| wait(child, &self.options.interrupt))
             .map_err(|source| Error::Execute { program: program.display().to_string(), source })
     }
 
@@ -68,7 +68,9 @@ fn wait(mut child: Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if interrupt.times() > 0 {
+        // What was typed has reached the command as well, which may be cleaning up.
+        let patience = u32::from(interrupt.was_typed());
+        if interrupt.times() > patience {
             child.kill()?;
             return child.wait();
         }

@@ -36,11 +36,16 @@ impl Place {
     }
 
     fn options(&self) -> Options {
+        self.options_with(Interrupt::new().unwrap())
+    }
+
+    fn options_with(&self, interrupt: Interrupt) -> Options {
         let notices = self.notices.clone();
         Options {
             state_dir: self.path("state"),
             cache_dir: self.path("cache"),
             notices: Notices::new(move |notice| notices.lock().unwrap().push(notice)),
+            interrupt,
         }
     }
 
@@ -62,7 +67,7 @@ fn shell(line: &str, folder: &Path) -> Command {
 }
 
 fn run(session: &Session, line: &str, folder: &Path) -> i32 {
-    let status = session.run(&shell(line, folder), &Interrupt::new().unwrap()).unwrap();
+    let status = session.run(&shell(line, folder)).unwrap();
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
 }
 
@@ -128,10 +133,10 @@ fn what_cannot_be_executed_is_an_error() {
     // One string of execve(2) has at most 128 KiB.
     let huge = vec![(OsString::from("HUGE"), OsString::from("x".repeat(200_000)))];
     let command = Command::shell("true", huge, place.folder.path());
-    let error = session.run(&command, &Interrupt::new().unwrap()).unwrap_err();
+    let error = session.run(&command).unwrap_err();
     assert!(matches!(&error, Error::Execute { source, .. } if source.raw_os_error() == Some(7)), "{error:?}");
     let gone = shell("true", &place.path("not there"));
-    assert!(matches!(session.run(&gone, &Interrupt::new().unwrap()), Err(Error::Execute { .. })));
+    assert!(matches!(session.run(&gone), Err(Error::Execute { .. })));
     // The session goes on.
     assert_eq!(run(&session, "exit 3", place.folder.path()), 3);
 }
@@ -154,14 +159,14 @@ fn what_a_command_leaves_running_ends_with_the_session() {
 #[test]
 fn an_interrupt_stops_the_command() {
     let place = Place::new();
-    let session = place.session();
     let started = place.path("started");
     let stop = |line: &str, raise: &dyn Fn(&Interrupt)| {
         let _ = fs::remove_file(&started);
         let interrupt = Interrupt::new().unwrap();
+        let session = Session::new(place.options_with(interrupt.clone())).unwrap();
         let command = shell(line, place.folder.path());
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| session.run(&command, &interrupt).unwrap());
+            let waiting = scope.spawn(|| session.run(&command).unwrap());
             wait_until("the start of the command", || started.exists());
             raise(&interrupt);
             waiting.join().unwrap()
@@ -180,8 +185,9 @@ fn an_interrupt_stops_the_command() {
         interrupt.raise(15, Reach::Gonto);
     };
     assert_eq!(stop(line, &twice).signal(), Some(9));
-    // Every answer has been taken: the next command gets its own.
-    assert_eq!(run(&session, "exit 5", place.folder.path()), 5);
+    // What the terminal has told the command is not told twice.
+    let line = "trap 'exit 9' INT; touch started; kill -INT $$; while :; do sleep 0.01; done";
+    assert_eq!(stop(line, &|interrupt| interrupt.raise(2, Reach::Terminal)).code(), Some(9));
 }
 
 #[test]

@@ -276,6 +276,8 @@ impl Target {
                     tracing::debug!(%error, "unmounting after a failure");
                 }
             }
+            // Whatever could not be finished: this is why.
+            self.check_interrupt()?;
         }
         result
     }
@@ -296,7 +298,7 @@ impl Target {
         };
         for (requirement, path) in &images {
             self.check_interrupt()?;
-            let file = store.path(path);
+            let file = in_real_folder(store.path(path));
             let failed = |source: gonto_mount::Error| {
                 let image = path.to_string();
                 if source.is_about_the_image() {
@@ -318,6 +320,7 @@ impl Target {
                 }
                 None => (self.session()?.mount(&image).map_err(failed)?, false),
             };
+            tracing::debug!(image = %file.display(), folder = %folder.display(), already, "mounted");
             let mount_point = with_separator(&folder);
             for (name, value) in &requirement.env {
                 self.image_env.push((name.clone(), fill_in(value, &mount_point)));
@@ -370,13 +373,12 @@ impl Target {
     ) -> Result<(), Error> {
         let Some(script) = self.script(script_type).map(str::to_owned) else { return Ok(()) };
         let environment = self.environment();
-        let interrupt = self.surroundings.interrupt.clone();
         let directory = self.surroundings.directory.clone();
         for line in lines(&script) {
             self.check_interrupt()?;
             started(line);
             let command = Command::shell(line, environment.clone(), &directory);
-            let status = self.session()?.run(&command, &interrupt);
+            let status = self.session()?.run(&command);
             self.check_interrupt()?;
             let script = script_type;
             let status =
@@ -426,6 +428,7 @@ impl Target {
             state_dir: state::folder()?,
             cache_dir: self.settings.cache_dir.clone(),
             notices: self.surroundings.notices.clone(),
+            interrupt: self.surroundings.interrupt.clone(),
         })
     }
 
@@ -485,6 +488,13 @@ fn definition(requirement: &Requirement) -> Result<ImageDefinition, InvalidImage
         env: requirement.env.clone(),
         reg: requirement.reg.clone(),
     })
+}
+
+/// The path without `..` and links, so that two projects that share a cache name an image alike. The last part stays: an
+/// image keeps its name where its file is a link.
+fn in_real_folder(file: PathBuf) -> PathBuf {
+    let folder = file.parent().and_then(|folder| folder.canonicalize().ok());
+    folder.zip(file.file_name()).map_or_else(|| file.clone(), |(folder, name)| folder.join(name))
 }
 
 /// The commands of a script: its lines, stripped, without the blank ones.

@@ -15,7 +15,7 @@ use super::namespace::{Namespace, NamespaceKind};
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
 use super::{folder_of, open_image, shared, unpacked};
-use crate::{Command, Error, Image, Interrupt, Notice, Options};
+use crate::{Command, Error, Image, Notice, Options};
 
 /// Flags of every mount: nothing in an image is a device or changes who somebody is.
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -32,12 +32,13 @@ const REMOUNT: u32 = 32;
 ///     state_dir: "/var/lib/gonto".into(),
 ///     cache_dir: "/var/cache/gonto".into(),
 ///     notices: Notices::new(|notice| eprintln!("{notice}")),
+///     interrupt: Interrupt::new()?,
 /// };
 /// let mut session = Session::new(options)?;
 /// let image = Image { file: "/var/cache/gonto/jdk/jdk_v21_multi.vhd".into(), mount_point: MountPoint::Automatic };
 /// let jdk = session.mount(&image)?;
 /// let line = format!("{}/bin/javac Main.java", jdk.display());
-/// let status = session.run(&Command::shell(&line, vec![], ".".as_ref()), &Interrupt::new()?)?;
+/// let status = session.run(&Command::shell(&line, vec![], ".".as_ref()))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -109,12 +110,12 @@ impl Session {
         Ok(folder)
     }
 
-    /// Executes a command and waits for its end. Raising the interrupt ends it.
+    /// Executes a command and waits for its end. Raising the interrupt of the options ends it.
     ///
     /// # Errors
     /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
-    pub fn run(&self, command: &Command, interrupt: &Interrupt) -> Result<ExitStatus, Error> {
-        self.namespace()?.run(command, interrupt).map_err(|source| Error::Execute {
+    pub fn run(&self, command: &Command) -> Result<ExitStatus, Error> {
+        self.namespace()?.run(command, &self.options.interrupt).map_err(|source| Error::Execute {
             program: command.arguments().first().map_or_else(String::new, |name| name.display().to_string()),
             source,
         })
@@ -157,10 +158,12 @@ impl Session {
             }
             Err(error) => {
                 let reason = format!("/dev/fuse cannot be used: {error}");
-                let Options { cache_dir, notices, .. } = &self.options;
-                unpacked::tree_of(&image.file, &tree, cache_dir, false, &reason, notices).map_err(
-                    |source| Error::Unpack { image: image.file.clone(), folder: cache_dir.clone(), source },
-                )?
+                let unpacked = unpacked::tree_of(&image.file, &tree, &self.options, false, &reason);
+                unpacked.map_err(|source| Error::Unpack {
+                    image: image.file.clone(),
+                    folder: self.options.cache_dir.clone(),
+                    source,
+                })?
             }
         };
         self.put_above(&lower, &upper, &own, &folder).map_err(failed)?;

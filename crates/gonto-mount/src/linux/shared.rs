@@ -254,13 +254,12 @@ impl NewMount<'_> {
     /// The unpacked files: a copy at `clone` where that costs nothing, else the one tree that all share, read-only. Root may
     /// write whatever the modes say, so root gets a copy at any cost.
     fn files(&self, clone: &Path, reason: &str) -> io::Result<PathBuf> {
-        let Options { cache_dir, notices, .. } = self.options;
         let layers = clone.parent().unwrap_or(clone);
         fs::create_dir_all(layers)?;
         let writable = rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers)?;
-        let files = unpacked::tree_of(self.image, &self.tree, cache_dir, !writable, reason, notices)?;
+        let files = unpacked::tree_of(self.image, &self.tree, self.options, !writable, reason)?;
         if writable {
-            return unpacked::copy(&files, clone).map(|()| clone.to_owned());
+            return unpacked::copy(&files, clone, &self.options.interrupt).map(|()| clone.to_owned());
         }
         self.tell_read_only("its files are unpacked, and the file system cannot clone them".into());
         Ok(files)

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use gonto_image::{FileTree, Kind, NodeId};
+
+use crate::Interrupt;
 
 /// Bytes that are read from the image at a time, per thread.
 const CHUNK: usize = 1 << 20;
@@ -36,6 +38,7 @@ pub(super) fn unpack(
     tree: &FileTree,
     into: &Path,
     read_only: bool,
+    interrupt: &Interrupt,
     unreadable: &(dyn Fn(&io::Error) + Sync),
 ) -> io::Result<()> {
     fs::create_dir(into).map_err(|error| at(into, error))?;
@@ -65,7 +68,7 @@ pub(super) fn unpack(
             }
         }
     }
-    write_files(tree, &files, read_only, unreadable)?;
+    Writing { tree, read_only, interrupt, unreadable }.files(&files)?;
     for (first, path) in &hard_links {
         match fs::hard_link(first, path) {
             // The first one was unreadable, and so is this one.
@@ -86,71 +89,74 @@ pub(super) fn unpack(
     Ok(())
 }
 
-fn write_files(
-    tree: &FileTree,
-    files: &[Job],
+/// How files are written.
+struct Writing<'a> {
+    tree: &'a FileTree,
     read_only: bool,
-    unreadable: &(dyn Fn(&io::Error) + Sync),
-) -> io::Result<()> {
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    let work = || {
-        let mut buffer = vec![0; CHUNK];
-        while let Some(job) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = write_file(tree, job, read_only, &mut buffer, unreadable) {
-                // The others stop at their next file.
-                next.store(files.len(), Ordering::Relaxed);
-                failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-            }
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+    interrupt: &'a Interrupt,
+    unreadable: &'a (dyn Fn(&io::Error) + Sync),
 }
 
-fn write_file(
-    tree: &FileTree,
-    job: &Job,
-    read_only: bool,
-    buffer: &mut [u8],
-    unreadable: &(dyn Fn(&io::Error) + Sync),
-) -> io::Result<()> {
-    let Job { path, node: id } = job;
-    let node = tree.node(*id);
-    let mut file = create(path, mode(node.mode, read_only)).map_err(|error| at(path, error))?;
-    let mut offset = 0;
-    while offset < node.size {
-        let length = usize::try_from(node.size - offset).unwrap_or(usize::MAX).min(buffer.len());
-        let chunk = buffer.get_mut(..length).unwrap_or_default();
-        match tree.read_at(*id, chunk, offset) {
-            Ok(0) => return Err(at(path, io::ErrorKind::UnexpectedEof.into())),
-            Ok(read) => {
-                file.write_all(chunk.get(..read).unwrap_or_default()).map_err(|error| at(path, error))?;
-                offset += read as u64;
+impl Writing<'_> {
+    /// Writes all files, by several threads. The first error ends the work.
+    fn files(&self, files: &[Job]) -> io::Result<()> {
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        let work = || {
+            let mut buffer = vec![0; CHUNK];
+            while let Some(job) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.file(job, &mut buffer) {
+                    // The others stop at their next file.
+                    next.store(files.len(), Ordering::Relaxed);
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                drop(file);
-                fs::remove_file(path).map_err(|error| at(path, error))?;
-                unreadable(&error);
-                return Ok(());
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
             }
-            Err(error) => return Err(at(path, error)),
+            work();
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Writes one file; what is zero becomes a hole.
+    fn file(&self, Job { path, node: id }: &Job, buffer: &mut [u8]) -> io::Result<()> {
+        let node = self.tree.node(*id);
+        let file = create(path, mode(node.mode, self.read_only)).map_err(|error| at(path, error))?;
+        file.set_len(node.size).map_err(|error| at(path, error))?;
+        let mut offset = 0;
+        while offset < node.size {
+            self.interrupt.check()?;
+            match self.tree.read_at(*id, buffer, offset) {
+                Ok(0) => return Err(at(path, io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => {
+                    let chunk = buffer.get(..read).unwrap_or_default();
+                    if chunk.iter().any(|byte| *byte != 0) {
+                        file.write_all_at(chunk, offset).map_err(|error| at(path, error))?;
+                    }
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    drop(file);
+                    fs::remove_file(path).map_err(|error| at(path, error))?;
+                    (self.unreadable)(&error);
+                    return Ok(());
+                }
+                Err(error) => return Err(at(path, error)),
+            }
         }
+        let times = FileTimes::new()
+            .set_modified(node.modified.to_system_time())
+            .set_accessed(node.accessed.to_system_time());
+        // Some file systems cannot hold every time that NTFS can; the content matters more.
+        if let Err(error) = file.set_times(times) {
+            tracing::debug!(path = %path.display(), %error, "cannot set the times");
+        }
+        Ok(())
     }
-    let times = FileTimes::new()
-        .set_modified(node.modified.to_system_time())
-        .set_accessed(node.accessed.to_system_time());
-    // Some file systems cannot hold every time that NTFS can; the content matters more.
-    if let Err(error) = file.set_times(times) {
-        tracing::debug!(path = %path.display(), %error, "cannot set the times");
-    }
-    Ok(())
 }
 
 fn mode(mode: u32, read_only: bool) -> u32 {

@@ -10,7 +10,7 @@
 //!
 //! A tree appears by rename when it is whole. Size and time of the image are in its name, so a new image gets a new tree.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,31 +20,31 @@ use gonto_image::FileTree;
 
 use super::folders::remove_tree;
 use super::unpack::unpack;
-use crate::notice::{Notice, Notices};
+use crate::{Interrupt, Notice, Notices, Options};
 
 /// The unpacked files of `image`; made now if they are not there. `reason` says why it is not mounted.
 pub(super) fn tree_of(
     image: &Path,
     tree: &FileTree,
-    cache_dir: &Path,
+    options: &Options,
     read_only: bool,
     reason: &str,
-    notices: &Notices,
 ) -> io::Result<PathBuf> {
+    let Options { cache_dir, notices, interrupt, .. } = options;
     let trees = cache_dir.join(".gonto").join("trees");
     fs::create_dir_all(&trees)?;
     let finished = trees.join(tree_name(image, read_only)?);
     if finished.is_dir() {
         return Ok(finished);
     }
-    let _lock = lock(&trees.join("lock"))?;
+    let _lock = lock(&trees.join("lock"), image, notices)?;
     if finished.is_dir() {
         return Ok(finished);
     }
     remove_unfinished(&trees)?;
     notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?.keep();
-    let made = unpack(tree, &new.join("files"), read_only, &|error| {
+    let made = unpack(tree, &new.join("files"), read_only, interrupt, &|error| {
         let reason = format!("{error}; the file is left out");
         notices.send(Notice::Unreadable { image: image.to_owned(), reason });
     });
@@ -68,9 +68,15 @@ fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
     Ok(format!("{name}-{:x}-{time:x}{}", metadata.len(), if read_only { "-ro" } else { "" }))
 }
 
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path, image: &Path, notices: &Notices) -> io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    file.lock()?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            notices.send(Notice::Waiting { image: image.to_owned() });
+            file.lock()?;
+        }
+        other => other?,
+    }
     Ok(file)
 }
 
@@ -93,17 +99,18 @@ pub(super) fn can_share_blocks(folder: &Path) -> io::Result<bool> {
 }
 
 /// Copies a tree into the new folder `to`, sharing its blocks where the file system can.
-pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path, interrupt: &Interrupt) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            copy(&source, &target)?;
+            copy(&source, &target, interrupt)?;
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
         } else {
+            interrupt.check()?;
             copy_file(&source, &target)?;
         }
     }
