@@ -1,0 +1,27 @@
+//! The program `gonto` as its users meet it: configuration, images, scripts and signals in; output, exit status and
+//! files out. Every test has a home, a state folder, a cache and a repository of its own, and fails when it leaves a
+//! process or a mount behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, their helpers included")]
+
+mod support;
+
+mod command_line;
+
+#[cfg(target_os = "linux")]
+mod bad_input;
+#[cfg(target_os = "linux")]
+mod corpus;
+#[cfg(target_os = "linux")]
+mod kill;
+#[cfg(target_os = "linux")]
+mod mount_points;
+#[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
+mod permanent;
+#[cfg(target_os = "linux")]
+mod pipeline;
+#[cfg(target_os = "linux")]
+mod roads;
+#[cfg(target_os = "linux")]
+mod signals;

@@ -1,0 +1,167 @@
+//! A folder with everything that belongs to one test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Gonto;
+
+#[cfg(target_os = "linux")]
+use super::Caller;
+
+/// ```text
+/// <root>/
+///   project/gonto.yaml    the current folder of the program
+///   home/                 HOME
+///   state/                GONTO_STATE_DIR
+///   cache/                cache_dir
+///   repository/           repository
+/// ```
+pub(crate) struct Project {
+    pub(crate) root: PathBuf,
+    #[cfg(target_os = "linux")]
+    pub(crate) caller: Caller,
+    /// Removes the folder at last.
+    _folder: TempDir,
+}
+
+impl Project {
+    /// A project of the user who runs the tests, with these targets in `gonto.yaml`.
+    pub(crate) fn new(targets: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("gonto-test-").tempdir().unwrap();
+        let project = Self {
+            root: folder.path().canonicalize().unwrap(),
+            #[cfg(target_os = "linux")]
+            caller: Caller::Current,
+            _folder: folder,
+        };
+        for folder in ["project", "home", "repository"] {
+            fs::create_dir(project.path(folder)).unwrap();
+        }
+        project.configure(targets);
+        project
+    }
+
+    /// Replaces the targets in `gonto.yaml`. `ROOT` stands for the root folder of the project.
+    pub(crate) fn configure(&self, targets: &str) {
+        self.configure_with("../repository", targets);
+    }
+
+    /// The same, with another repository.
+    pub(crate) fn configure_with(&self, repository: &str, targets: &str) {
+        let targets = targets.trim_end().replace('\n', "\n  ").replace("ROOT", &self.root.to_string_lossy());
+        let settings = format!("gonto:\n  cache_dir: ../cache\n  repository: '{repository}'\n");
+        self.write("project/gonto.yaml", format!("{settings}targets:\n  {targets}\n"));
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub(crate) fn gonto<'a>(&'a self, arguments: &[&str]) -> Gonto<'a> {
+        Gonto::new(self, arguments)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Project {
+    /// A project of `caller`, to whom all of its files belong. The repository has the example's image as `tool` 1.0.
+    pub(crate) fn of(caller: Caller, targets: &str) -> Self {
+        let mut project = Self::new(targets);
+        project.caller = caller;
+        project.publish("tool", "1.0", &pebble());
+        project
+    }
+
+    /// Puts an image into the repository.
+    pub(crate) fn publish(&self, name: &str, version: &str, image: &[u8]) {
+        self.write(&format!("repository/{name}/{name}_v{version}_multi.vhd"), image);
+        self.give_away();
+    }
+
+    /// Where an image lies in the cache.
+    pub(crate) fn cached(&self, name: &str, version: &str) -> PathBuf {
+        self.path(&format!("cache/{name}/{name}_v{version}_multi.vhd"))
+    }
+
+    /// Where an image without a mount point appears, as scripts see it.
+    pub(crate) fn automatic(&self, name: &str, version: &str) -> String {
+        format!("{}/state/mnt/{name}_v{version}_multi/", self.root.display())
+    }
+
+    /// Makes everything in here the caller's.
+    pub(crate) fn give_away(&self) {
+        if let Some(user) = self.caller.other_user() {
+            give(&self.root, user);
+        }
+    }
+
+    /// The processes of the project whose arguments begin with this program.
+    pub(crate) fn processes(&self, program: &str) -> Vec<rustix::process::Pid> {
+        let found = super::leftovers::processes(&self.root).into_iter();
+        let is = |arguments: &str| {
+            arguments.split(' ').next().is_some_and(|first| first.rsplit('/').next() == Some(program))
+        };
+        found.filter(|(_, arguments)| is(arguments)).map(|(pid, _)| pid).collect()
+    }
+
+    /// No process of the project is there any more, and no mount. It waits for the kernel to end what was killed.
+    #[track_caller]
+    pub(crate) fn assert_nothing_runs(&self) {
+        super::leftovers::assert_none(&self.root);
+    }
+
+    /// A run or `umount` gives back everything: nothing is mounted or recorded, no layer and no partial file is left.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) {
+        let left = |folder: &str| -> Vec<String> {
+            let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(left("state/register"), ["lock"], "in the register");
+        for folder in ["cache/.gonto/layers", "cache/.gonto/partial", "state/mnt", "state/lower"] {
+            assert_eq!(left(folder), [""; 0], "in {folder}");
+        }
+        self.assert_nothing_runs();
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Project {
+    fn drop(&mut self) {
+        let left = super::leftovers::take_away(&self.root);
+        assert!(left.is_empty() || std::thread::panicking(), "the test leaves behind:\n{}", left.join("\n"));
+    }
+}
+
+/// The folder of the example, which has a real image.
+#[cfg(target_os = "linux")]
+pub(crate) fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pebble").canonicalize().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+fn pebble() -> Vec<u8> {
+    fs::read(example().join("repository/pebble/pebble_v1.0_multi.vhd")).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
