@@ -153,7 +153,9 @@ fn links_point_to_what_they_pointed_to_on_windows() {
     assert_eq!(target("dfimagetools/ntfs.vhd", "directory_junction1"), "testdir1");
     assert_eq!(target("dfimagetools/ntfs.vhd", "directory_symboliclink1"), "testdir1");
     assert_eq!(target("dfimagetools/ntfs.vhd", "file_symboliclink1"), "testdir1/testfile1");
-    assert_eq!(target("syzkaller/ntfs3_4.raw", "file0/file1"), "/tmp/syz-imagegen2207181910/file0/file0");
+    // Written by Linux, as an absolute path of Linux.
+    let of_linux = target("syzkaller/ntfs3_4.raw", "file0/file1");
+    assert!(of_linux.starts_with('/') && of_linux.ends_with("/file0/file0"), "{of_linux}");
 }
 
 #[test]
