@@ -43,7 +43,7 @@ fn open_image(image: &Path) -> Result<(Arc<FileTree>, RawFd), Error> {
     let file = File::open(image).map_err(opened)?;
     let fd = file.as_raw_fd();
     let file = ImageFile::new(file).map_err(opened)?;
-    let tree = FileTree::open(Arc::new(file))
+    let tree = FileTree::open_container(Arc::new(file))
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
     Ok((Arc::new(tree), fd))
 }
