@@ -32,7 +32,8 @@ impl Folders {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
+        // Component by component: messages show paths with the separator of the system.
+        self.root.path().join(path.split('/').collect::<PathBuf>())
     }
 
     fn load(&self) -> Result<Loaded, ConfigError> {
