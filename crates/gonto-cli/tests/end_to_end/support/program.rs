@@ -48,7 +48,8 @@ impl<'a> Gonto<'a> {
         let mut command = start_of_command(project);
         command.args(arguments).current_dir(project.path("project"));
         clean(&mut command);
-        command.env("HOME", project.path("home")).env("GONTO_STATE_DIR", project.path("state"));
+        let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        command.env(home, project.path("home")).env("GONTO_STATE_DIR", project.path("state"));
         Self { project, command, stdin: None }
     }
 
@@ -58,11 +59,13 @@ impl<'a> Gonto<'a> {
     }
 
     /// Without this, there is nothing to be read from stdin.
+    #[cfg(target_os = "linux")]
     pub(crate) fn stdin(mut self, text: &'a str) -> Self {
         self.stdin = Some(text);
         self
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);
         self

@@ -1,7 +1,9 @@
 //! A folder with everything that belongs to one test.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -65,6 +67,7 @@ impl Project {
         fs::write(path, content).unwrap();
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
