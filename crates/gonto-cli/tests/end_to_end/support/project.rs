@@ -144,7 +144,19 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         let left = super::leftovers::take_away(&self.root);
+        open_up(&self.root);
         assert!(left.is_empty() || std::thread::panicking(), "the test leaves behind:\n{}", left.join("\n"));
+    }
+}
+
+/// Lets the owner remove what lies in folders without write permission, such as unpacked images.
+#[cfg(target_os = "linux")]
+fn open_up(folder: &Path) {
+    let _ = fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 
