@@ -15,10 +15,10 @@ pub enum Notice {
         /// Why mounting does not work.
         reason: String,
     },
-    /// Another gonto is unpacking an image, and this one waits for it.
+    /// Another gonto does something at which only one can be, and this one waits for it.
     Waiting {
-        /// The image file that is wanted here.
-        image: PathBuf,
+        /// What the other one does: a verb.
+        activity: &'static str,
     },
     /// The folder can be read only.
     ReadOnly {
@@ -54,9 +54,7 @@ impl fmt::Display for Notice {
             Self::Unpacking { image, reason } => {
                 write!(f, "unpacking {} into the cache, because {reason}", image.display())
             }
-            Self::Waiting { image } => {
-                write!(f, "waiting for another gonto that unpacks, before {} can be", image.display())
-            }
+            Self::Waiting { activity } => write!(f, "waiting for another gonto that {activity}"),
             Self::ReadOnly { mount_point, reason } => {
                 write!(f, "{} is read-only, because {reason}", mount_point.display())
             }

@@ -8,13 +8,14 @@
 //! | [`fuse`], [`server`], [`fusermount`] | serving a file tree to the kernel |
 //! | [`overlay`] | the writable layer |
 //! | [`unpacked`], [`unpack`] | files in place of mounts |
-//! | [`register`], [`folders`] | who uses what, so that all is cleaned up |
+//! | [`register`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
 
 mod exec_image;
 mod folders;
 mod fuse;
 mod fusermount;
 mod init;
+mod lock;
 mod namespace;
 mod overlay;
 mod register;

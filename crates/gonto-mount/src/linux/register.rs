@@ -12,27 +12,34 @@
 //! call gonto again inside its run.
 //!
 //! An entry is written before the first thing that it names is made, so that whatever a killed gonto leaves behind is
-//! known. [`Register::sweep`] removes what dead entries name; it runs when gonto starts and when an entry ends.
+//! known. [`Locked::sweep`] removes what dead entries name; it runs when gonto starts and when an entry ends.
 //!
 //! A folder that was made for a mount point must not be removed while another run has mounted there: the kernel takes
 //! mounts away from every namespace when their folder goes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::folders::{make_folders, missing_folders, remove_tree};
-use crate::{Error, Notice, Notices};
+use super::lock;
+use crate::{Error, Interrupt, Notice, Notices, Options};
 
 const RUN: &str = "run-";
 const MOUNT: &str = "mount-";
+
+/// How long cleaning up waits for others. What is not cleaned up then, the next gonto removes.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// The folder of entries.
 #[derive(Clone, Debug)]
 pub(super) struct Register {
     folder: PathBuf,
+    notices: Notices,
+    interrupt: Interrupt,
 }
 
 /// One use of a mount point.
@@ -95,7 +102,7 @@ impl Holder {
     fn is_alive(&self) -> bool {
         match self {
             Self::Target { .. } => true,
-            Self::Run { claim } => is_locked(claim),
+            Self::Run { claim } => lock::is_held(claim),
         }
     }
 }
@@ -117,27 +124,37 @@ pub(super) struct Locked<'a> {
 }
 
 impl Register {
+    /// Opens the register and tidies up.
+    ///
     /// # Errors
     /// [`Error::State`] when the folder cannot be made.
-    pub(super) fn open(state: &Path) -> Result<Self, Error> {
-        let folder = state.join("register");
+    pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        let folder = options.state_dir.join("register");
         fs::create_dir_all(&folder).map_err(|source| Error::State { path: folder.clone(), source })?;
-        Ok(Self { folder })
+        let register =
+            Self { folder, notices: options.notices.clone(), interrupt: options.interrupt.clone() };
+        for mount_point in register.lock()?.sweep()? {
+            register.notices.send(Notice::TidiedUp { mount_point });
+        }
+        Ok(register)
     }
 
     fn error(path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::State { path: path.to_owned(), source }
     }
 
+    /// Locks the register. Others hold it for moments, or as long as they unpack an image for everybody.
     pub(super) fn lock(&self) -> Result<Locked<'_>, Error> {
         let path = self.folder.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(Self::error(&path))?;
+        let waiting = || self.notices.send(Notice::Waiting { activity: "mounts or unmounts" });
+        let lock = lock::exclusive(&path, &self.interrupt, waiting).map_err(Self::error(&path))?;
+        Ok(Locked { register: self, _lock: lock })
+    }
+
+    /// Locks the register although the run is interrupted.
+    pub(super) fn lock_to_clean_up(&self) -> Result<Locked<'_>, Error> {
+        let path = self.folder.join("lock");
+        let lock = lock::exclusive_within(&path, CLEAN_UP).map_err(Self::error(&path))?;
         Ok(Locked { register: self, _lock: lock })
     }
 
@@ -165,15 +182,6 @@ impl Register {
         drop(locked);
         made.map(|()| claim)
     }
-
-    /// Removes what dead runs, dead servers and a restart have left behind.
-    pub(super) fn sweep(&self, notices: &Notices) -> Result<(), Error> {
-        let locked = self.lock()?;
-        for mount_point in locked.sweep()? {
-            notices.send(Notice::TidiedUp { mount_point });
-        }
-        Ok(())
-    }
 }
 
 impl Claim {
@@ -187,7 +195,8 @@ impl Drop for Claim {
     fn drop(&mut self) {
         // Closing would free it as well, but only after this function.
         let released = self.file.unlock().map_err(Register::error(&self.register.folder));
-        let swept = released.and_then(|()| self.register.lock()).and_then(|locked| locked.sweep());
+        let swept =
+            released.and_then(|()| self.register.lock_to_clean_up()).and_then(|locked| locked.sweep());
         if let Err(error) = swept {
             tracing::debug!(%error, "cannot tidy up; the next gonto will");
         }
@@ -266,7 +275,7 @@ impl Locked<'_> {
         Ok(all)
     }
 
-    /// See [`Register::sweep`].
+    /// Removes what dead runs, dead servers and a restart have left behind. Returns the mount points that were freed.
     pub(super) fn sweep(&self) -> Result<Vec<PathBuf>, Error> {
         let (live, dead): (Vec<_>, Vec<_>) = self.read()?.into_iter().partition(|known| known.alive);
         let mut freed = Vec::new();
@@ -311,25 +320,17 @@ impl Known {
     fn read(path: &Path, name: &str) -> Option<Self> {
         let mut entry: Entry = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         let alive = match &mut entry.mounted {
-            None if name.starts_with(RUN) => is_locked(path),
+            None if name.starts_with(RUN) => lock::is_held(path),
             Some(mounted) if name.starts_with(MOUNT) => {
                 mounted.holders.retain(Holder::is_alive);
                 mounted.boot_id == boot_id()
                     && !mounted.holders.is_empty()
-                    && mounted.server_lock.as_ref().is_none_or(|lock| is_locked(lock))
+                    && mounted.server_lock.as_ref().is_none_or(|lock| lock::is_held(lock))
             }
             _ => return None,
         };
         Some(Self { path: path.to_owned(), entry, alive })
     }
-}
-
-/// Whether a living process holds a flock on this file.
-pub(super) fn is_locked(path: &Path) -> bool {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Differs after each start of the system.

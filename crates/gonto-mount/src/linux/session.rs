@@ -70,8 +70,7 @@ impl Session {
     /// # Errors
     /// [`Error::State`] when the state folder cannot be used, [`Error::Processes`] when no process can be started.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let register = Register::open(&options.state_dir)?;
-        register.sweep(&options.notices)?;
+        let register = Register::open(&options)?;
         let scratch = options.state_dir.join("ns");
         std::fs::create_dir_all(&scratch).map_err(|source| Error::State { path: scratch.clone(), source })?;
         let (namespace, closed) = match Namespace::new(&scratch) {

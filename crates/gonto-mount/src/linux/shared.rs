@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use super::fuse::TreeFs;
 use super::overlay::{self, Upper};
 use super::register::{self, Entry, Holder, Layer, Locked, Mounted, Register};
-use super::{folder_of, folders, fusermount, open_image, server, unpacked};
+use super::{folder_of, folders, fusermount, lock, open_image, server, unpacked};
 use crate::{Error, Image, Notice, Options, Shown};
 
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -34,8 +34,7 @@ impl Mounts {
     /// # Errors
     /// [`Error::State`] when the state folder cannot be used.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let register = Register::open(&options.state_dir)?;
-        register.sweep(&options.notices)?;
+        let register = Register::open(&options)?;
         Ok(Self { register, options })
     }
 
@@ -306,7 +305,7 @@ impl NewMount<'_> {
 
 /// Gives up what `holder` holds. Returns the folders, and what could not be unmounted.
 pub(super) fn unmount(register: &Register, holder: &Holder) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
-    let locked = register.lock()?;
+    let locked = register.lock_to_clean_up()?;
     let (mut freed, mut errors) = (Vec::new(), Vec::new());
     for (path, mut entry) in locked.mounts()?.into_iter().rev() {
         let folder = entry.mount_point.clone();
@@ -350,7 +349,7 @@ fn unmount_stack(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
     force_unmount(mounted);
     let deadline = Instant::now() + SERVER_END;
     while let Some(lock) = &mounted.server_lock
-        && register::is_locked(lock)
+        && lock::is_held(lock)
         && Instant::now() < deadline
     {
         std::thread::sleep(Duration::from_millis(5));

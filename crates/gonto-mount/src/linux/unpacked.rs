@@ -10,7 +10,7 @@
 //!
 //! A tree appears by rename when it is whole. Size and time of the image are in its name, so a new image gets a new tree.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,9 @@ use std::time::UNIX_EPOCH;
 use gonto_image::FileTree;
 
 use super::folders::remove_tree;
+use super::lock;
 use super::unpack::unpack;
-use crate::{Interrupt, Notice, Notices, Options};
+use crate::{Interrupt, Notice, Options};
 
 /// The unpacked files of `image`; made now if they are not there. `reason` says why it is not mounted.
 pub(super) fn tree_of(
@@ -37,7 +38,8 @@ pub(super) fn tree_of(
     if finished.is_dir() {
         return Ok(finished);
     }
-    let _lock = lock(&trees.join("lock"), image, notices)?;
+    let waiting = || notices.send(Notice::Waiting { activity: "unpacks" });
+    let _lock = lock::exclusive(&trees.join("lock"), interrupt, waiting)?;
     if finished.is_dir() {
         return Ok(finished);
     }
@@ -66,18 +68,6 @@ fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
     let time = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     Ok(format!("{name}-{:x}-{time:x}{}", metadata.len(), if read_only { "-ro" } else { "" }))
-}
-
-fn lock(path: &Path, image: &Path, notices: &Notices) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            notices.send(Notice::Waiting { image: image.to_owned() });
-            file.lock()?;
-        }
-        other => other?,
-    }
-    Ok(file)
 }
 
 /// What a killed gonto had not finished.

@@ -1,0 +1,83 @@
+//! Locks between processes: flock(2) on a file. The kernel frees them when their owner dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Interrupt;
+
+/// How often a taken lock is tried again. flock(2) itself would wait without listening to Ctrl-C.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Waits shorter than this are not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes the lock on `path`, which is made when missing. `waiting` is called once if that takes long.
+///
+/// # Errors
+/// [`io::ErrorKind::Interrupted`] when the interrupt is raised; what open(2) and flock(2) say.
+pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce()) -> io::Result<File> {
+    let mut waiting = Some(waiting);
+    take(path, |waited| {
+        if waited >= PATIENCE
+            && let Some(waiting) = waiting.take()
+        {
+            waiting();
+        }
+        interrupt.check()
+    })
+}
+
+/// Takes the lock on `path` for cleaning up, which an interrupt must not prevent.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when somebody else holds it for longer than `limit`.
+pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File> {
+    take(path, |waited| if waited < limit { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
+}
+
+fn take(path: &Path, mut again: impl FnMut(Duration) -> io::Result<()>) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => again(start.elapsed())?,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// Whether a living process holds the lock on `path`.
+pub(super) fn is_held(path: &Path) -> bool {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_until_its_file_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let interrupt = Interrupt::new().unwrap();
+        assert!(!is_held(&path));
+        let lock = exclusive(&path, &interrupt, || ()).unwrap();
+        assert!(is_held(&path));
+        let error = exclusive_within(&path, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        interrupt.raise(2, crate::Reach::Gonto);
+        let error = exclusive(&path, &interrupt, || ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        drop(lock);
+        assert!(!is_held(&path));
+        exclusive_within(&path, Duration::ZERO).unwrap();
+    }
+}
