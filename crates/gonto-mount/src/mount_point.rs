@@ -57,12 +57,11 @@ pub fn with_separator(mount_point: &Path) -> std::ffi::OsString {
     text
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn paths_are_absolute_and_plain() {
         assert_eq!("/opt//jdk/".parse::<MountPoint>().unwrap(), MountPoint::Path("/opt/jdk".into()));
         for bad in ["/", "opt/jdk", "/opt/../etc", "./x", "u:\\", "C:\\", "U:/", "/a\0b"] {
