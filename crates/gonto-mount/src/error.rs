@@ -60,6 +60,21 @@ pub enum Error {
         /// Who mounted it: a target and its folder, or a process.
         holder: String,
     },
+    /// Two images of one run want the same place.
+    #[error(
+        "{} and {} have the same mount point {}: choose another mount_point for one of them",
+        first.display(),
+        second.display(),
+        path.display()
+    )]
+    MountPointTwice {
+        /// The mount point.
+        path: PathBuf,
+        /// The image that is mounted there.
+        first: PathBuf,
+        /// The image that should be.
+        second: PathBuf,
+    },
     /// The system refused a mount.
     #[error("cannot mount {} at {}", image.display(), path.display())]
     Mount {

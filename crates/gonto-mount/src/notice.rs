@@ -34,7 +34,7 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// A file's content cannot be read (yet); reading it fails.
+    /// Something in an image is not shown as it is; a file's content, for instance, cannot be read (yet).
     Unreadable {
         /// The image file.
         image: PathBuf,

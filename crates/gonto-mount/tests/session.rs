@@ -219,7 +219,7 @@ fn two_images_cannot_lie_at_one_mount_point() {
     let mut session = place.session();
     let drive = Image { file: image(), mount_point: MountPoint::Drive('U') };
     assert_eq!(session.mount(&drive).unwrap(), place.path("state/mnt/U"));
-    assert!(matches!(session.mount(&drive), Err(Error::MountPointTaken { .. })));
+    assert!(matches!(session.mount(&drive), Err(Error::MountPointTwice { .. })));
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn two_images_at_one_mount_point_are_an_error() {
             let output = project.gonto(&["run", "build"]).run().ends_with(1).prints("");
             output
                 .mentions("error: the volume of tool/tool_v2.0_multi.vhd is not mounted")
-                .mentions("already, mounted for");
+                .mentions("have the same mount point");
             assert!(!project.path("home/tool").exists());
             project.assert_clean();
         }

@@ -203,7 +203,7 @@ fn nobody_outside_sees_the_mount() {
 
 #[test]
 fn what_a_script_leaves_running_ends_with_the_run() {
-    for caller in namespaced() {
+    for caller in Caller::all() {
         let project = Project::of(
             caller,
             &format!(

@@ -231,6 +231,43 @@ fn a_dead_server_is_cleared_away_by_the_next_command() {
     }
 }
 
+/// Half of the images are there when the program is killed: the next command knows about them.
+#[test]
+fn a_killed_mount_is_gone_on_with_or_taken_back() {
+    for caller in mounting() {
+        for next in ["mount", "umount"] {
+            let project = Project::of(
+                caller,
+                "build:
+  requires:
+    - {name: tool, version: '1.0', platform: multi}
+    - {name: tool, version: '2.0', platform: multi, mount_point: ROOT/home/made/tool}
+    - {name: tool, version: '3.0', platform: multi, mount_point: ROOT/home/made/other}
+  script: x
+",
+            );
+            let image = fs::read(project.path("repository/tool/tool_v1.0_multi.vhd")).unwrap();
+            for version in ["2.0", "3.0"] {
+                project.publish("tool", version, &image);
+            }
+            for message in ["cached tool/tool_v3.0", "mounted tool/tool_v1.0", "mounted tool/tool_v2.0"] {
+                project.gonto(&["pull", "build"]).run().ends_with(0);
+                let mut mount = project.gonto(&["mount", "build"]).start();
+                mount.wait_for_message(message);
+                mount.signal(Signal::KILL);
+                mount.end();
+                project.gonto(&[next, "build"]).run().ends_with(0);
+                if next == "mount" {
+                    assert_eq!(listed(&project, "home/made/other"), FILES, "{message}");
+                    project.gonto(&["umount", "build"]).run().ends_with(0);
+                }
+                assert!(!project.path("home/made").exists(), "{message}");
+                project.assert_clean();
+            }
+        }
+    }
+}
+
 /// A run sees its own layer above what is mounted for everybody, and leaves that alone.
 #[test]
 fn a_run_beside_a_mount_writes_to_itself_only() {

@@ -54,7 +54,22 @@ pub(super) fn can_overlay() -> bool {
 pub(super) fn overlay(lower: &Path, upper: &Upper, target: &Path) -> io::Result<()> {
     let mut options = super::overlay::options(lower, upper, true);
     options.push(",nosuid,nodev");
-    run(Command::new("fuse-overlayfs").arg("-o").arg(options).arg(target))
+    let mut command = Command::new("fuse-overlayfs");
+    command.arg("-o").arg(options).arg(target);
+    let gonto = rustix::process::getpid();
+    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called.
+    unsafe {
+        command.pre_exec(move || {
+            // Killed with gonto, it cannot mount when the next gonto has cleared up already. Once it has mounted, it
+            // goes on in a child that nobody's end concerns.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            match rustix::process::getppid() {
+                Some(parent) if parent == gonto => Ok(()),
+                _ => Err(io::ErrorKind::Interrupted.into()),
+            }
+        });
+    }
+    run(&mut command)
 }
 
 fn program(name: &str) -> Option<PathBuf> {

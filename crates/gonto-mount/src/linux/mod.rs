@@ -31,9 +31,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gonto_image::{FileTree, ImageFile};
+use gonto_image::{FileTree, ImageFile, Reason};
 
-use crate::{Error, Image, MountPoint, Options};
+use crate::{Error, Image, MountPoint, Notice, Notices, Options};
 
 pub use session::Session;
 pub use shared::Mounts;
@@ -47,6 +47,24 @@ fn open_image(image: &Path) -> Result<(Arc<FileTree>, RawFd), Error> {
     let tree = FileTree::open_container(Arc::new(file))
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
     Ok((Arc::new(tree), fd))
+}
+
+/// Tells what the tree does not show as it is. Content that cannot be read is told when somebody reads it, or here if
+/// `content` is set.
+fn tell_notes(tree: &FileTree, image: &Path, notices: &Notices, content: bool) {
+    for note in tree.notes() {
+        let told = match note.reason {
+            Reason::ImpossibleName | Reason::ReparsedDirectory(_) | Reason::BrokenLink => true,
+            // Long names work in a mount, and links out of the image may be meant so.
+            Reason::LongName | Reason::LinkOutside | Reason::DirtyVolume => false,
+            _ => content,
+        };
+        if told {
+            notices.send(Notice::Unreadable { image: image.to_owned(), reason: note.to_string() });
+        } else {
+            tracing::debug!(image = %image.display(), %note);
+        }
+    }
 }
 
 /// The folder that a mount point means here: a drive becomes a folder of that name, and an image without a mount point

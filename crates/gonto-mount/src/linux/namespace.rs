@@ -243,6 +243,12 @@ impl Namespace {
         }
     }
 
+    /// Ends every process inside but init.
+    pub(super) fn kill_all(&self) -> io::Result<()> {
+        let number = u64::try_from(libc::SIGKILL).map_err(io::Error::other)?;
+        self.request(Op::Signal, number, &[], None).map(drop)
+    }
+
     fn signal(&self, signal: i32) -> io::Result<()> {
         let number = u64::try_from(signal).map_err(io::Error::other)?;
         // The answer is left to the loop that waits for the command's end, which may come first.

@@ -69,6 +69,9 @@ pub(super) struct Mounted {
     pub(super) order: u64,
     /// The files do not survive a restart of the system.
     pub(super) boot_id: String,
+    /// All of it is there. The register is locked while a mount is being made, so whoever finds an entry for one that
+    /// is not complete knows that its gonto was killed, whether or not a server runs already.
+    pub(super) complete: bool,
 }
 
 /// One element of a mount that has to be taken away again.
@@ -279,34 +282,57 @@ impl Locked<'_> {
     pub(super) fn sweep(&self) -> Result<Vec<PathBuf>, Error> {
         let (live, dead): (Vec<_>, Vec<_>) = self.read()?.into_iter().partition(|known| known.alive);
         let mut freed = Vec::new();
-        for known in dead {
-            let Known { path, entry, .. } = known;
+        for Known { entry, .. } in &dead {
             if let Some(mounted) = &entry.mounted {
                 super::shared::force_unmount(mounted);
-                if let Some(lock) = &mounted.server_lock {
-                    let _ = fs::remove_file(lock);
-                }
                 freed.push(entry.mount_point.clone());
             }
             for folder in &entry.scratch {
                 remove_tree(folder);
             }
-            let mut kept = false;
-            for folder in entry.made.iter().rev() {
-                if live.iter().any(|other| other.entry.mount_point.starts_with(folder)) {
-                    kept = true;
-                } else if let Err(error) = fs::remove_dir(folder) {
-                    // Not empty: somebody put something there, and it is theirs now.
-                    tracing::debug!(folder = %folder.display(), %error, "left in place");
-                }
-            }
-            // Who still uses the folder finds this entry when it ends.
-            if !kept {
-                fs::remove_file(&path).map_err(Register::error(&path))?;
+        }
+        self.remove_made_folders(&live, &dead);
+        for Known { path, entry, .. } in &dead {
+            // Who still uses a folder finds this entry when it ends.
+            if !entry.made.iter().any(|folder| is_used(folder, &live)) {
+                fs::remove_file(path).map_err(Register::error(path))?;
             }
         }
+        self.remove_stale_locks(&live)?;
         Ok(freed)
     }
+
+    /// Innermost first, of all dead entries together: a folder that one has made may hold the folders of another.
+    fn remove_made_folders(&self, live: &[Known], dead: &[Known]) {
+        let mut folders: Vec<&PathBuf> = dead.iter().flat_map(|known| &known.entry.made).collect();
+        folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+        for folder in folders {
+            if !is_used(folder, live)
+                && let Err(error) = fs::remove_dir(folder)
+            {
+                // Not empty: somebody put something there, and it is theirs now.
+                tracing::debug!(folder = %folder.display(), %error, "left in place");
+            }
+        }
+    }
+
+    /// The locks of dead servers, and those for which a killed gonto has not written the entry.
+    fn remove_stale_locks(&self, live: &[Known]) -> Result<(), Error> {
+        let failed = |source| Error::State { path: self.register.folder.clone(), source };
+        for file in fs::read_dir(&self.register.folder).map_err(failed)? {
+            let path = file.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let mut used = live.iter().filter_map(|known| known.entry.mounted.as_ref()?.server_lock.as_ref());
+            if name.starts_with(MOUNT) && name.ends_with(".lock") && !used.any(|lock| *lock == path) {
+                fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_used(folder: &Path, live: &[Known]) -> bool {
+    live.iter().any(|known| known.entry.mount_point.starts_with(folder))
 }
 
 /// An entry as it was found.
@@ -323,7 +349,8 @@ impl Known {
             None if name.starts_with(RUN) => lock::is_held(path),
             Some(mounted) if name.starts_with(MOUNT) => {
                 mounted.holders.retain(Holder::is_alive);
-                mounted.boot_id == boot_id()
+                mounted.complete
+                    && mounted.boot_id == boot_id()
                     && !mounted.holders.is_empty()
                     && mounted.server_lock.as_ref().is_none_or(|lock| lock::is_held(lock))
             }

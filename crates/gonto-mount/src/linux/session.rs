@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gonto_image::FileTree;
 use rustix::io::Errno;
@@ -14,11 +15,14 @@ use super::fuse::TreeFs;
 use super::namespace::{Namespace, NamespaceKind};
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
-use super::{folder_of, open_image, shared, unpacked};
+use super::{folder_of, open_image, shared, tell_notes, unpacked};
 use crate::{Command, Error, Image, Notice, Options};
 
 /// Flags of every mount: nothing in an image is a device or changes who somebody is.
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// How long killed processes may take to let go of a mount.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// MS_REMOUNT of mount(2), which rustix leaves out: changes the flags of what is mounted.
 const REMOUNT: u32 = 32;
@@ -56,6 +60,7 @@ pub struct Session {
 
 #[derive(Debug)]
 struct Mounted {
+    image: PathBuf,
     folder: PathBuf,
     /// Mounts in the namespace, in the order in which they were made. Empty when the mount is shared.
     stack: Vec<PathBuf>,
@@ -93,12 +98,9 @@ impl Session {
     /// When the image cannot be read, the mount point cannot be used, or no road works.
     pub fn mount(&mut self, image: &Image) -> Result<PathBuf, Error> {
         let folder = folder_of(image, &self.options);
-        if self.mounted.iter().any(|mounted| mounted.folder == folder) {
-            return Err(Error::MountPointTaken {
-                path: folder,
-                image: image.file.clone(),
-                holder: "another requirement of the same target".to_owned(),
-            });
+        if let Some(there) = self.mounted.iter().find(|mounted| mounted.folder == folder) {
+            let (first, second) = (there.image.clone(), image.file.clone());
+            return Err(Error::MountPointTwice { path: folder, first, second });
         }
         let mounted = if self.closed.is_some() {
             self.mount_for_everybody(image, folder.clone())?
@@ -141,6 +143,7 @@ impl Session {
         let failed = |source| Error::Mount { image: image.file.clone(), path: folder.clone(), source };
         let namespace = self.namespace()?;
         let (tree, _) = open_image(&image.file)?;
+        tell_notes(&tree, &image.file, &self.options.notices, false);
         let upper = Upper::unused(&self.options.cache_dir);
         let claim = self.register.claim(&folder, &image.file, vec![upper.folder().to_owned()])?;
 
@@ -149,7 +152,8 @@ impl Session {
         for path in [&own, &lower] {
             namespace.make_folder(path).map_err(failed)?;
         }
-        let mut mounted = Mounted { folder: folder.clone(), stack: Vec::new(), claim };
+        let mut mounted =
+            Mounted { image: image.file.clone(), folder: folder.clone(), stack: Vec::new(), claim };
         let lower = match self.serve(&tree, &image.file, &lower) {
             Ok(()) => {
                 mounted.stack.push(lower.clone());
@@ -221,14 +225,12 @@ impl Session {
         let holder = Holder::Run { claim: claim.path().to_owned() };
         let closed = self.closed.as_deref().unwrap_or_default();
         shared::mount(&self.register, &self.options, image, &folder, holder, Some(closed))?;
-        Ok(Mounted { folder, stack: Vec::new(), claim })
+        Ok(Mounted { image: image.file.clone(), folder, stack: Vec::new(), claim })
     }
 
     fn unmount(&self, mounted: &Mounted) -> Result<(), Error> {
         if mounted.stack.is_empty() {
-            let holder = Holder::Run { claim: mounted.claim.path().to_owned() };
-            let (_, errors) = shared::unmount(&self.register, &holder)?;
-            return errors.into_iter().next().map_or(Ok(()), Err);
+            return self.unmount_for_everybody(mounted);
         }
         let namespace = self.namespace()?;
         for path in mounted.stack.iter().rev() {
@@ -240,6 +242,28 @@ impl Session {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Session {
+    /// What the script has left running may be in there. It ends with the run anyway, so it ends now if it is in the way.
+    fn unmount_for_everybody(&self, mounted: &Mounted) -> Result<(), Error> {
+        let holder = Holder::Run { claim: mounted.claim.path().to_owned() };
+        let unmount = || {
+            let (_, errors) = shared::unmount(&self.register, &holder)?;
+            errors.into_iter().next().map_or(Ok(()), Err)
+        };
+        let Err(mut error) = unmount() else { return Ok(()) };
+        self.namespace()?.kill_all().map_err(|source| Error::Processes { source })?;
+        let deadline = Instant::now() + LAST_BREATH;
+        while Instant::now() < deadline {
+            match unmount() {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(error)
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use super::fuse::TreeFs;
 use super::overlay::{self, Upper};
 use super::register::{self, Entry, Holder, Layer, Locked, Mounted, Register};
-use super::{folder_of, folders, fusermount, lock, open_image, server, unpacked};
+use super::{folder_of, folders, fusermount, lock, open_image, server, tell_notes, unpacked};
 use crate::{Error, Image, Notice, Options, Shown};
 
 const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -92,11 +92,12 @@ pub(super) fn mount(
                 server_lock: Some(server_lock),
                 order: last.map_or(0, |order| order + 1),
                 boot_id: register::boot_id(),
+                complete: false,
             }),
         },
     };
     new.path = locked.add_mount(&new.entry)?;
-    let result = new.by_any_road(closed);
+    let result = new.by_any_road(closed).and_then(|()| new.finish());
     if result.is_err() {
         new.give_up();
         drop(lock_file);
@@ -272,6 +273,16 @@ impl NewMount<'_> {
         self.set_stack(stack(&lower)).map_err(io::Error::other)?;
         fs::create_dir_all(&lower)?;
         Ok(lower)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        // A server in the background has nobody to tell when a file is read.
+        let served = self.entry.mounted.as_ref().is_some_and(|mounted| mounted.server_lock.is_some());
+        tell_notes(&self.tree, self.image, &self.options.notices, served);
+        if let Some(mounted) = &mut self.entry.mounted {
+            mounted.complete = true;
+        }
+        self.locked.rewrite(&self.path, &self.entry)
     }
 
     fn set_stack(&mut self, stack: Vec<Layer>) -> Result<(), Error> {

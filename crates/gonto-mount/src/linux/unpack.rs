@@ -18,6 +18,9 @@ use crate::Interrupt;
 /// Bytes that are read from the image at a time, per thread.
 const CHUNK: usize = 1 << 20;
 
+/// NAME_MAX of Linux, in bytes. NTFS allows 255 UTF-16 units, which may be more.
+const LONGEST_NAME: usize = 255;
+
 /// More threads than this only make the disk seek.
 const MOST_THREADS: usize = 8;
 
@@ -30,7 +33,8 @@ struct Job {
 /// Writes all files of `tree` into the new folder `into`, with their times, modes and hard links. Nothing outside `into`
 /// is touched: names of a tree hold no separators, and nothing is written through a link.
 ///
-/// A file whose kind of content is not read yet is left out and told to `unreadable`; all other errors end the work.
+/// A file whose kind of content is not read yet, or whose name is too long, is left out and told to `unreadable`; all
+/// other errors end the work.
 ///
 /// # Errors
 /// What the file system says, with the path of the file.
@@ -50,6 +54,11 @@ pub(super) fn unpack(
         next += 1;
         for (name, child) in tree.entries(id).iter() {
             let path = folder.join(OsStr::from_bytes(name));
+            if name.len() > LONGEST_NAME {
+                let reason = format!("{}: the name is too long to be unpacked", tree.path(child));
+                unreadable(&io::Error::other(reason));
+                continue;
+            }
             match tree.node(child).kind {
                 Kind::Directory => {
                     fs::create_dir(&path).map_err(|error| at(&path, error))?;
