@@ -75,6 +75,14 @@ pub enum Error {
         /// The image that should be.
         second: PathBuf,
     },
+    /// An image would hide one that was mounted before.
+    #[error("the mount point {} would hide {}: name the outer one first", outer.display(), inner.display())]
+    MountPointHides {
+        /// The mount point of the later image.
+        outer: PathBuf,
+        /// That of the earlier one, inside it.
+        inner: PathBuf,
+    },
     /// The system refused a mount.
     #[error("cannot mount {} at {}", image.display(), path.display())]
     Mount {
@@ -104,6 +112,15 @@ pub enum Error {
         users: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The image was mounted in another mount namespace.
+    #[error(
+        "what is mounted at {} was mounted in another mount namespace, outside or inside a run: unmount it there",
+        path.display()
+    )]
+    MountedElsewhere {
+        /// The mount point.
+        path: PathBuf,
     },
     /// The state folder, where mounts are recorded, does not work.
     #[error("cannot use the state folder {}: make it writable, or set GONTO_STATE_DIR to a folder that is", path.display())]

@@ -27,6 +27,13 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A run has no mounts of its own: all processes see this one.
+    Shared {
+        /// The mount point.
+        mount_point: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// What is written into the mount lives in memory.
     WritesInMemory {
         /// The mount point.
@@ -58,6 +65,11 @@ impl fmt::Display for Notice {
             Self::ReadOnly { mount_point, reason } => {
                 write!(f, "{} is read-only, because {reason}", mount_point.display())
             }
+            Self::Shared { mount_point, reason } => write!(
+                f,
+                "{} is seen by all processes, and shared with other runs at the same time, because {reason}",
+                mount_point.display()
+            ),
             Self::WritesInMemory { mount_point, reason } => {
                 write!(f, "what is written to {} is kept in memory, because {reason}", mount_point.display())
             }

@@ -231,6 +231,8 @@ fn state_that_somebody_has_damaged_is_put_right() {
         project.write("state/register/mount-ZZZZZZ.json", "{\"mount_point\": 1}");
         project.give_away();
         project.gonto(&["run", "build"]).run().ends_with(0).prints("bin\ncompiler\nlibrary\n");
+        // Another version of gonto may understand it.
+        fs::remove_file(project.path("state/register/mount-ZZZZZZ.json")).unwrap();
         project.assert_clean();
     }
 }

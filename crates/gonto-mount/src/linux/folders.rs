@@ -1,8 +1,12 @@
-//! Making and removing the folders that mounts need.
+//! Making, holding and removing the folders that mounts need.
+//!
+//! rmdir(2) of a folder takes away what is mounted there in *every* namespace. So whoever mounts somewhere holds a shared
+//! flock on the folder below, and whoever wants to remove a folder asks for the exclusive one first. That works between
+//! users and whatever name they have for the folder.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -30,7 +34,7 @@ pub(super) fn missing_folders(mount_point: &Path) -> Result<Vec<PathBuf>, Error>
 }
 
 /// Makes the `missing` folders of a mount point.
-pub(super) fn make_folders(missing: &[PathBuf], mount_point: &Path) -> Result<(), Error> {
+pub(super) fn make_folders<P: AsRef<Path>>(missing: &[P], mount_point: &Path) -> Result<(), Error> {
     for folder in missing {
         match fs::create_dir(folder) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
@@ -42,16 +46,58 @@ pub(super) fn make_folders(missing: &[PathBuf], mount_point: &Path) -> Result<()
     Ok(())
 }
 
-/// Removes a folder of our own with all it holds, whatever modes a build has left in there.
-pub(super) fn remove_tree(folder: &Path) {
-    let Err(first) = fs::remove_dir_all(folder) else { return };
-    if first.kind() == io::ErrorKind::NotFound {
-        return;
+/// Keeps a folder from being removed by other gontos as long as the file is open. None where the file system has no locks.
+pub(super) fn hold(folder: &Path) -> io::Result<Option<File>> {
+    loop {
+        let held = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder)?;
+        if let Err(error) = held.lock_shared() {
+            tracing::debug!(folder = %folder.display(), %error, "cannot be locked");
+            return Ok(None);
+        }
+        // Between opening and locking it may have been removed and made anew.
+        let (ours, there) = (held.metadata()?, fs::metadata(folder)?);
+        if (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+            return Ok(Some(held));
+        }
+    }
+}
+
+/// Removes a folder unless it holds something, which belongs to somebody else then. False when it is in use, so that it has
+/// to be tried again later.
+pub(super) fn remove_unless_held(folder: &Path) -> bool {
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(folder);
+    let lock = open.and_then(|folder| match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    let removed = match lock {
+        Ok(None) => return false,
+        Ok(Some(_held)) => fs::remove_dir(folder),
+        // It cannot be opened or locked, so nobody holds it.
+        Err(_) => fs::remove_dir(folder),
+    };
+    if let Err(error) = removed {
+        tracing::debug!(folder = %folder.display(), %error, "left in place");
+    }
+    true
+}
+
+/// Removes a folder of our own with all it holds, whatever modes a build has left in there. False when something stays.
+pub(super) fn remove_tree(folder: &Path) -> bool {
+    let gone = |result: &io::Result<()>| match result {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if gone(&fs::remove_dir_all(folder)) {
+        return true;
     }
     open_up(folder);
-    if let Err(error) = fs::remove_dir_all(folder) {
+    let result = fs::remove_dir_all(folder);
+    if let Err(error) = &result {
         tracing::debug!(folder = %folder.display(), %error, "cannot be removed");
     }
+    gone(&result)
 }
 
 /// Gives the owner every right on all folders below. overlayfs makes its work folder with no rights at all.
@@ -62,5 +108,24 @@ fn open_up(folder: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_up(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_folder_is_not_removed_by_any_of_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir_all(real.join("point")).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let held = hold(&link.join("point")).unwrap();
+        assert!(!remove_unless_held(&real.join("point")));
+        assert!(real.join("point").exists());
+        drop(held);
+        assert!(remove_unless_held(&real.join("point")));
+        assert!(!real.join("point").exists());
     }
 }

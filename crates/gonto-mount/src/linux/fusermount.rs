@@ -1,6 +1,7 @@
 //! fusermount3: the set-user-ID helper of libfuse, by which an ordinary user mounts for all of their processes.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,13 +16,15 @@ use rustix::net::{
 use super::overlay::Upper;
 
 /// Mounts FUSE read-only at `target` and returns the descriptor over which it is served.
-pub(super) fn mount(target: &Path) -> io::Result<OwnedFd> {
+pub(super) fn mount(target: &Path, source: &str) -> io::Result<OwnedFd> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let inherited = theirs.as_raw_fd();
     let mut command = Command::new("fusermount3");
     command
-        .args(["-o", "ro,nosuid,nodev,default_permissions,fsname=gonto,subtype=gonto", "--"])
+        .arg("-o")
+        .arg(format!("ro,nosuid,nodev,default_permissions,fsname={source},subtype=gonto"))
+        .arg("--")
         .arg(target)
         .env("_FUSE_COMMFD", inherited.to_string());
     // SAFETY: between fork and exec only fcntl(2) is called, on a descriptor that stays open until then.
@@ -45,6 +48,9 @@ pub(super) fn is_installed() -> bool {
     program("fusermount3").is_some()
 }
 
+/// What mountinfo shows as the source of whatever fuse-overlayfs has mounted.
+pub(super) const OVERLAY_SOURCE: &str = "fuse-overlayfs";
+
 /// Whether fuse-overlayfs is installed.
 pub(super) fn can_overlay() -> bool {
     program("fuse-overlayfs").is_some()
@@ -52,7 +58,15 @@ pub(super) fn can_overlay() -> bool {
 
 /// Puts a writable layer above `lower` by fuse-overlayfs.
 pub(super) fn overlay(lower: &Path, upper: &Upper, target: &Path) -> io::Result<()> {
-    let mut options = super::overlay::options(lower, upper, true);
+    let mut options = OsString::new();
+    for (name, path) in [("lowerdir=", lower), (",upperdir=", &upper.upper()), (",workdir=", &upper.work())] {
+        if path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b',' | b'\\')) {
+            let message = format!("it takes no colon, comma or backslash in a path: {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        options.push(name);
+        options.push(path);
+    }
     options.push(",nosuid,nodev");
     let mut command = Command::new("fuse-overlayfs");
     command.arg("-o").arg(options).arg(target);
@@ -78,7 +92,13 @@ fn program(name: &str) -> Option<PathBuf> {
 
 /// Runs a helper; what it complains about becomes the error.
 fn run(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    // In a process group of its own: Ctrl-C is for the scripts, and not for what unmounts after them.
+    let output = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
     if output.status.success() {
         return Ok(());
     }

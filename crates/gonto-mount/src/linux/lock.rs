@@ -51,12 +51,12 @@ fn take(path: &Path, mut again: impl FnMut(Duration) -> io::Result<()>) -> io::R
     }
 }
 
-/// Whether a living process holds the lock on `path`.
+/// Whether a living process holds the lock on `path`. Where that cannot be told, it may be one.
 pub(super) fn is_held(path: &Path) -> bool {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file.try_lock().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 #[cfg(test)]

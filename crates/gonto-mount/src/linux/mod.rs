@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | [`session`] | one run: its mounts and commands |
 //! | [`namespace`], [`init`], [`wire`], [`exec_image`] | the process that holds a run together, from both sides |
-//! | [`shared`] | mounts that everybody sees |
+//! | [`shared`], [`stack`] | mounts that everybody sees |
 //! | [`fuse`], [`server`], [`fusermount`] | serving a file tree to the kernel |
 //! | [`overlay`] | the writable layer |
 //! | [`unpacked`], [`unpack`] | files in place of mounts |
-//! | [`register`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
+//! | [`register`], [`stored_path`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
 
 mod exec_image;
 mod folders;
@@ -22,16 +22,19 @@ mod register;
 mod server;
 mod session;
 mod shared;
+mod stack;
+mod stored_path;
 mod unpack;
 mod unpacked;
 mod wire;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gonto_image::{FileTree, ImageFile, Reason};
+use rustix::mount::MountFlags;
 
 use crate::{Error, Image, MountPoint, Notice, Notices, Options};
 
@@ -47,6 +50,19 @@ fn open_image(image: &Path) -> Result<(Arc<FileTree>, RawFd), Error> {
     let tree = FileTree::open_container(Arc::new(file))
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
     Ok((Arc::new(tree), fd))
+}
+
+/// Flags of every mount: nothing in an image is a device or changes who somebody is.
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// The options with the state folder made and without symbolic links in its path: mount tables show real paths.
+fn resolved(options: Options) -> Result<Options, Error> {
+    let state_dir = fs::create_dir_all(&options.state_dir)
+        .and_then(|()| options.state_dir.canonicalize())
+        .map_err(|source| Error::State { path: options.state_dir.clone(), source })?;
+    // The cache may not be there yet, or not be ours; who uses it says so.
+    let cache_dir = options.cache_dir.canonicalize().unwrap_or(options.cache_dir);
+    Ok(Options { state_dir, cache_dir, ..options })
 }
 
 /// Tells what the tree does not show as it is. Content that cannot be read is told when somebody reads it, or here if
@@ -72,8 +88,25 @@ fn tell_notes(tree: &FileTree, image: &Path, notices: &Notices, content: bool) {
 fn folder_of(image: &Image, options: &Options) -> PathBuf {
     let automatic = options.state_dir.join("mnt");
     match &image.mount_point {
-        MountPoint::Path(path) => path.clone(),
+        MountPoint::Path(path) => real_path(path),
         MountPoint::Drive(letter) => automatic.join(letter.to_string()),
         MountPoint::Automatic => automatic.join(image.file.file_stem().unwrap_or_default()),
     }
+}
+
+/// The path without symbolic links, as far as it exists: two names of one folder are one mount point.
+fn real_path(path: &Path) -> PathBuf {
+    let mut real = path.to_owned();
+    for existing in path.ancestors() {
+        if let Ok(found) = existing.canonicalize() {
+            // Pushing an empty rest would add a separator.
+            real = match path.strip_prefix(existing) {
+                Ok(rest) if rest.as_os_str().is_empty() => found,
+                Ok(rest) => found.join(rest),
+                Err(_) => path.to_owned(),
+            };
+            break;
+        }
+    }
+    real
 }

@@ -21,7 +21,10 @@ impl Upper {
     /// A path for a layer that no other gonto uses: on the file system of the cache, where there is room.
     pub(super) fn unused(cache_dir: &Path) -> Self {
         let unique = format!("{}-{:016x}", std::process::id(), random());
-        Self { folder: cache_dir.join(".gonto").join("layers").join(unique) }
+        let layers = cache_dir.join(".gonto").join("layers");
+        // The real path, as the register believes no other. Where it cannot be made, the layer cannot either.
+        let real = fs::create_dir_all(&layers).and_then(|()| layers.canonicalize());
+        Self { folder: real.unwrap_or(layers).join(unique) }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -53,6 +56,14 @@ pub(super) fn options(lower: &Path, upper: &Upper, user_namespace: bool) -> OsSt
     data.push(escape(&upper.work()));
     data.push(if user_namespace { ",userxattr" } else { ",redirect_dir=on" });
     data
+}
+
+/// Mounts with the options of root, or where those are not permitted (root in a user namespace), with a user's.
+pub(super) fn as_permitted<T>(user_namespace: bool, mount: impl Fn(bool) -> io::Result<T>) -> io::Result<T> {
+    match mount(user_namespace) {
+        Err(error) if !user_namespace && error.kind() == io::ErrorKind::PermissionDenied => mount(true),
+        other => other,
+    }
 }
 
 /// overlayfs splits its options at commas and its lower folders at colons.

@@ -15,11 +15,8 @@ use super::fuse::TreeFs;
 use super::namespace::{Namespace, NamespaceKind};
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
-use super::{folder_of, open_image, shared, tell_notes, unpacked};
+use super::{HARMLESS, folder_of, open_image, resolved, shared, tell_notes, unpacked};
 use crate::{Command, Error, Image, Notice, Options};
-
-/// Flags of every mount: nothing in an image is a device or changes who somebody is.
-const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// How long killed processes may take to let go of a mount.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -50,7 +47,10 @@ pub struct Session {
     options: Options,
     register: Register,
     mounted: Vec<Mounted>,
-    /// Dropped before the claims of `mounted` are: see [`Drop`].
+    /// What has been unmounted. Processes that a script has left running may still use its layer, so the claims are given
+    /// back when those have ended.
+    unmounted: Vec<Mounted>,
+    /// None only while the session is dropped.
     namespace: Option<Namespace>,
     /// A folder in which only the namespace sees something.
     scratch: PathBuf,
@@ -75,6 +75,7 @@ impl Session {
     /// # Errors
     /// [`Error::State`] when the state folder cannot be used, [`Error::Processes`] when no process can be started.
     pub fn new(options: Options) -> Result<Self, Error> {
+        let options = resolved(options)?;
         let register = Register::open(&options)?;
         let scratch = options.state_dir.join("ns");
         std::fs::create_dir_all(&scratch).map_err(|source| Error::State { path: scratch.clone(), source })?;
@@ -88,7 +89,15 @@ impl Session {
                 (only, Some(reason))
             }
         };
-        Ok(Self { options, register, mounted: Vec::new(), namespace: Some(namespace), scratch, closed })
+        Ok(Self {
+            options,
+            register,
+            mounted: Vec::new(),
+            unmounted: Vec::new(),
+            namespace: Some(namespace),
+            scratch,
+            closed,
+        })
     }
 
     /// Shows an image to the commands of this run and returns the folder in which it appears. What the run writes there is
@@ -101,6 +110,10 @@ impl Session {
         if let Some(there) = self.mounted.iter().find(|mounted| mounted.folder == folder) {
             let (first, second) = (there.image.clone(), image.file.clone());
             return Err(Error::MountPointTwice { path: folder, first, second });
+        }
+        if let Some(hidden) = self.mounted.iter().find(|mounted| mounted.folder.starts_with(&folder)) {
+            let (outer, inner) = (folder, hidden.folder.clone());
+            return Err(Error::MountPointHides { outer, inner });
         }
         let mounted = if self.closed.is_some() {
             self.mount_for_everybody(image, folder.clone())?
@@ -129,8 +142,13 @@ impl Session {
             if let Err(error) = self.unmount(&mounted) {
                 errors.push(error);
             }
+            self.unmounted.push(mounted);
         }
         errors
+    }
+
+    fn is_inside_a_mount(&self, path: &Path) -> bool {
+        self.mounted.iter().any(|mounted| path != mounted.folder && path.starts_with(&mounted.folder))
     }
 
     fn namespace(&self) -> Result<&Namespace, Error> {
@@ -145,11 +163,16 @@ impl Session {
         let (tree, _) = open_image(&image.file)?;
         tell_notes(&tree, &image.file, &self.options.notices, false);
         let upper = Upper::unused(&self.options.cache_dir);
-        let claim = self.register.claim(&folder, &image.file, vec![upper.folder().to_owned()])?;
+        let claim = self.register.claim(&folder, &image.file, vec![upper.folder().into()])?;
 
-        let own = self.scratch.join(self.mounted.len().to_string());
+        let own = self.scratch.join((self.mounted.len() + self.unmounted.len()).to_string());
         let lower = own.join("lower");
         for path in [&own, &lower] {
+            namespace.make_folder(path).map_err(failed)?;
+        }
+        // Inside another image's mount the folder that the host sees is hidden.
+        let inside: Vec<&Path> = folder.ancestors().collect();
+        for path in inside.into_iter().rev().filter(|path| self.is_inside_a_mount(path)) {
             namespace.make_folder(path).map_err(failed)?;
         }
         let mut mounted =
@@ -194,8 +217,10 @@ impl Session {
         let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
         let user = namespace.kind() == NamespaceKind::User;
         let overlay = |upper: &Upper| {
-            let data = overlay::options(lower, upper, user);
-            namespace.mount(OsStr::new("gonto"), folder, "overlay", HARMLESS, &data)
+            overlay::as_permitted(user, |user| {
+                let data = overlay::options(lower, upper, user);
+                namespace.mount(OsStr::new("gonto"), folder, "overlay", HARMLESS, &data)
+            })
         };
         let Err(on_disk) = upper.create().and_then(|()| overlay(upper)) else { return Ok(()) };
 
@@ -222,7 +247,7 @@ impl Session {
     /// Without a namespace: the mount is visible to all, and shared by runs that want the same at the same time.
     fn mount_for_everybody(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
         let claim = self.register.claim(&self.options.state_dir, &image.file, vec![])?;
-        let holder = Holder::Run { claim: claim.path().to_owned() };
+        let holder = Holder::Run { claim: claim.path().into() };
         let closed = self.closed.as_deref().unwrap_or_default();
         shared::mount(&self.register, &self.options, image, &folder, holder, Some(closed))?;
         Ok(Mounted { image: image.file.clone(), folder, stack: Vec::new(), claim })
@@ -248,9 +273,9 @@ impl Session {
 impl Session {
     /// What the script has left running may be in there. It ends with the run anyway, so it ends now if it is in the way.
     fn unmount_for_everybody(&self, mounted: &Mounted) -> Result<(), Error> {
-        let holder = Holder::Run { claim: mounted.claim.path().to_owned() };
+        let holder = Holder::Run { claim: mounted.claim.path().into() };
         let unmount = || {
-            let (_, errors) = shared::unmount(&self.register, &holder)?;
+            let (_, errors) = shared::unmount(&self.register.lock_to_clean_up()?, &holder, &|_| true)?;
             errors.into_iter().next().map_or(Ok(()), Err)
         };
         let Err(mut error) = unmount() else { return Ok(()) };
@@ -272,7 +297,7 @@ impl Drop for Session {
         for error in self.unmount_all() {
             tracing::debug!(%error, "unmounting at the end of the session");
         }
-        // Ends all processes; after that nothing of the run uses its folders.
+        // Ends all processes; after that nothing of the run uses its folders, and the claims may go.
         drop(self.namespace.take());
     }
 }

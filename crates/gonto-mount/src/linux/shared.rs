@@ -1,22 +1,25 @@
 //! Images that every process of the user sees, until they are unmounted.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gonto_image::FileTree;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::MountFlags;
 
 use super::fuse::TreeFs;
 use super::overlay::{self, Upper};
-use super::register::{self, Entry, Holder, Layer, Locked, Mounted, Register};
-use super::{folder_of, folders, fusermount, lock, open_image, server, tell_notes, unpacked};
-use crate::{Error, Image, Notice, Options, Shown};
-
-const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+use super::register::{self, Entry, Holder, Locked, Mounted, Register};
+use super::stack::{By, InUse, Layer};
+use super::stored_path::StoredPath;
+use super::{
+    HARMLESS, folder_of, folders, fusermount, lock, open_image, resolved, server, tell_notes, unpacked,
+};
+use crate::{Error, Image, Notice, Notices, Options, Shown};
 
 /// A server ends as soon as the kernel has let go of its mount.
 const SERVER_END: Duration = Duration::from_secs(5);
@@ -34,6 +37,7 @@ impl Mounts {
     /// # Errors
     /// [`Error::State`] when the state folder cannot be used.
     pub fn open(options: Options) -> Result<Self, Error> {
+        let options = resolved(options)?;
         let register = Register::open(&options)?;
         Ok(Self { register, options })
     }
@@ -42,8 +46,8 @@ impl Mounts {
     ///
     /// # Errors
     /// When the image cannot be read, the mount point cannot be used or is taken, or no road works.
-    pub fn mount(&self, image: &Image, target: &str, folder: &Path) -> Result<Shown, Error> {
-        let holder = Holder::Target { name: target.to_owned(), folder: folder.to_owned() };
+    pub fn mount(&self, image: &Image, target: &str, project: &Path) -> Result<Shown, Error> {
+        let holder = Holder::Target { name: target.to_owned(), folder: project.into() };
         let at = folder_of(image, &self.options);
         mount(&self.register, &self.options, image, &at, holder, None)
     }
@@ -53,8 +57,26 @@ impl Mounts {
     ///
     /// # Errors
     /// [`Error::State`] when the register cannot be read.
-    pub fn unmount(&self, target: &str, folder: &Path) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
-        unmount(&self.register, &Holder::Target { name: target.to_owned(), folder: folder.to_owned() })
+    pub fn unmount(&self, target: &str, project: &Path) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
+        let holder = Holder::Target { name: target.to_owned(), folder: project.into() };
+        unmount(&self.register.lock()?, &holder, &|_| true)
+    }
+
+    /// Like [`unmount`](Self::unmount), but only for some folders, as [`Shown::folder`] names them. For taking back what has
+    /// just been mounted: an interrupt does not stop it.
+    ///
+    /// # Errors
+    /// [`Error::State`] when the register cannot be read.
+    pub fn unmount_folders(
+        &self,
+        target: &str,
+        project: &Path,
+        folders: &[PathBuf],
+    ) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
+        let holder = Holder::Target { name: target.to_owned(), folder: project.into() };
+        unmount(&self.register.lock_to_clean_up()?, &holder, &|folder| {
+            folders.iter().any(|one| one == folder)
+        })
     }
 }
 
@@ -72,35 +94,42 @@ pub(super) fn mount(
         return Ok(shown);
     }
     let (tree, image_fd) = open_image(&image.file)?;
-    let last = locked.mounts()?.into_iter().filter_map(|(_, entry)| Some(entry.mounted?.order)).max();
+    let last = locked.mounts()?.into_iter().map(|(_, _, mounted)| mounted.order).max();
     let (server_lock, lock_file) = locked.new_server_lock()?;
+    let missing = folders::missing_folders(folder)?;
     let mut new = NewMount {
         locked: &locked,
         options,
         image: &image.file,
         tree,
-        keep: [image_fd, lock_file.as_raw_fd()],
+        image_fd,
+        lock_file,
+        held: None,
         path: PathBuf::new(),
         entry: Entry {
-            mount_point: folder.to_owned(),
-            image: image.file.clone(),
-            made: folders::missing_folders(folder)?,
+            mount_point: folder.into(),
+            image: (&*image.file).into(),
+            made: missing.into_iter().map(StoredPath::from).collect(),
             scratch: Vec::new(),
-            mounted: Some(Mounted {
-                holders: vec![holder],
-                stack: Vec::new(),
-                server_lock: Some(server_lock),
-                order: last.map_or(0, |order| order + 1),
-                boot_id: register::boot_id(),
-                complete: false,
-            }),
+            mounted: None,
+        },
+        mounted: Mounted {
+            holders: vec![holder],
+            stack: Vec::new(),
+            server_lock: Some(server_lock.into()),
+            order: last.map_or(0, |order| order + 1),
+            boot_id: register::boot_id(),
+            namespace: register::mount_namespace(),
+            complete: false,
         },
     };
+    new.entry.mounted = Some(new.mounted.clone());
     new.path = locked.add_mount(&new.entry)?;
     let result = new.by_any_road(closed).and_then(|()| new.finish());
     if result.is_err() {
         new.give_up();
-        drop(lock_file);
+        drop(new);
+        // The entry is not complete, hence dead.
         if let Err(error) = locked.sweep() {
             tracing::debug!(%error, "cannot tidy up; the next gonto will");
         }
@@ -108,25 +137,41 @@ pub(super) fn mount(
     result.map(|()| Shown { folder: folder.to_owned(), already: false })
 }
 
-/// Joins those who have the same image mounted there already.
+/// Joins those who have the same image mounted there already. A mount that somebody has taken away by other means, or that
+/// is broken, is cleared away instead.
 fn join(locked: &Locked<'_>, image: &Image, folder: &Path, holder: &Holder) -> Result<Option<Shown>, Error> {
-    let there = locked.mounts()?.into_iter().find(|(_, entry)| entry.mount_point == folder);
-    let Some((path, mut entry)) = there else { return Ok(None) };
-    let Some(mounted) = &mut entry.mounted else { return Ok(None) };
-    if entry.image != image.file {
+    let there = locked.mounts()?.into_iter().find(|(_, entry, _)| *entry.mount_point == *folder);
+    let Some((path, mut entry, mut mounted)) = there else { return Ok(None) };
+    if !is_intact(&mounted, folder) {
+        if mounted.namespace != register::mount_namespace() {
+            return Err(Error::MountedElsewhere { path: folder.to_owned() });
+        }
+        mounted.complete = false;
+        entry.mounted = Some(mounted);
+        locked.rewrite(&path, &entry)?;
+        locked.sweep()?;
+        return Ok(None);
+    }
+    if *entry.image != *image.file {
         let holders: Vec<_> = mounted.holders.iter().map(Holder::describe).collect();
         return Err(Error::MountPointTaken {
             path: folder.to_owned(),
-            image: entry.image.clone(),
+            image: entry.image.to_path_buf(),
             holder: holders.join(" and "),
         });
     }
     let already = mounted.holders.contains(holder);
     if !already {
         mounted.holders.push(holder.clone());
+        entry.mounted = Some(mounted);
         locked.rewrite(&path, &entry)?;
     }
     Ok(Some(Shown { folder: folder.to_owned(), already }))
+}
+
+/// Whether all of a mount is there and somebody answers.
+fn is_intact(mounted: &Mounted, folder: &Path) -> bool {
+    mounted.stack.iter().all(Layer::is_there) && fs::metadata(folder).is_ok()
 }
 
 /// A mount that is being made.
@@ -135,11 +180,15 @@ struct NewMount<'a> {
     options: &'a Options,
     image: &'a Path,
     tree: Arc<FileTree>,
-    /// Descriptors that the server keeps.
-    keep: [RawFd; 2],
+    image_fd: RawFd,
+    /// Who has a copy of this descriptor is the server.
+    lock_file: File,
+    /// Keeps the folder of the mount point from being removed.
+    held: Option<File>,
     /// The register's file for `entry`.
     path: PathBuf,
     entry: Entry,
+    mounted: Mounted,
 }
 
 impl NewMount<'_> {
@@ -147,15 +196,15 @@ impl NewMount<'_> {
     fn by_any_road(&mut self, closed: Option<&str>) -> Result<(), Error> {
         let prefix = closed.map_or_else(String::new, |reason| format!("{reason}, and "));
         let reason = if rustix::process::geteuid().is_root() {
-            folders::make_folders(&self.entry.made, &self.entry.mount_point)?;
+            self.make_folder()?;
             match self.by_root() {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.tell_shared(closed),
                 Err(error) => format!("{prefix}FUSE cannot be mounted: {error}"),
             }
         } else if fusermount::is_installed() {
-            folders::make_folders(&self.entry.made, &self.entry.mount_point)?;
+            self.make_folder()?;
             match self.by_fusermount() {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.tell_shared(closed),
                 Err(error) => format!("{prefix}fusermount3 does not work: {error}"),
             }
         } else {
@@ -168,28 +217,23 @@ impl NewMount<'_> {
     /// As root: FUSE and overlayfs by mount(2), visible to all users.
     fn by_root(&mut self) -> io::Result<()> {
         let folder = self.entry.mount_point.clone();
-        let upper = Upper::unused(&self.options.cache_dir);
-        let lower =
-            self.plan(&upper, |lower| vec![Layer::Kernel(lower.to_owned()), Layer::Kernel(folder.clone())])?;
-        let device = fs::File::options().read(true).write(true).open("/dev/fuse")?;
+        let (upper, source) = self.unused();
+        let lower = self.plan(&upper, &source, By::Kernel)?;
+        let device = File::options().read(true).write(true).open("/dev/fuse")?;
         let data = format!("fd={},{}", device.as_raw_fd(), TreeFs::mount_options());
         let data = std::ffi::CString::new(data)?;
-        rustix::mount::mount(
-            "gonto",
-            &lower,
-            "fuse.gonto",
-            HARMLESS | MountFlags::RDONLY,
-            Some(data.as_c_str()),
-        )?;
-        server::start(self.file_system(), device.into(), &self.keep)?;
+        let flags = HARMLESS | MountFlags::RDONLY;
+        rustix::mount::mount(&*source, &*lower, "fuse.gonto", flags, Some(data.as_c_str()))?;
+        self.serve(device.into())?;
 
-        let overlaid = upper.create().and_then(|()| {
-            let options = overlay::options(&lower, &upper, false);
+        let overlay = |user_namespace| {
+            let options = overlay::options(&lower, &upper, user_namespace);
             let options = std::ffi::CString::new(options.into_encoded_bytes())?;
-            Ok(rustix::mount::mount("gonto", &folder, "overlay", HARMLESS, Some(options.as_c_str()))?)
-        });
+            Ok(rustix::mount::mount(&*source, &*folder, "overlay", HARMLESS, Some(options.as_c_str()))?)
+        };
+        let overlaid = upper.create().and_then(|()| overlay::as_permitted(false, overlay));
         if let Err(error) = overlaid {
-            rustix::mount::mount_bind(&lower, &folder)?;
+            rustix::mount::mount_bind(&*lower, &*folder)?;
             self.tell_read_only(format!("overlayfs cannot be used: {error}"));
         }
         Ok(())
@@ -206,25 +250,23 @@ impl NewMount<'_> {
             "an ordinary user cannot make it writable for all processes without fuse-overlayfs".to_owned()
         };
         self.give_up();
+        self.make_folder().map_err(io::Error::other)?;
+        let (_, source) = self.unused();
         let folder = self.entry.mount_point.clone();
-        folders::make_folders(&self.entry.made, &folder).map_err(io::Error::other)?;
-        self.set_stack(vec![Layer::Fusermount(folder.clone())]).map_err(io::Error::other)?;
-        let device = fusermount::mount(&folder)?;
-        server::start(self.file_system(), device, &self.keep)?;
+        self.record(vec![Layer::Mount { path: folder.clone(), source: source.clone(), by: By::Fusermount }])?;
+        let device = fusermount::mount(&folder, &source)?;
+        self.serve(device)?;
         self.tell_read_only(reason);
         Ok(())
     }
 
     fn by_fuse_overlayfs(&mut self) -> io::Result<()> {
-        let folder = self.entry.mount_point.clone();
-        let upper = Upper::unused(&self.options.cache_dir);
-        let layers =
-            |lower: &Path| vec![Layer::Fusermount(lower.to_owned()), Layer::Fusermount(folder.clone())];
-        let lower = self.plan(&upper, layers)?;
+        let (upper, source) = self.unused();
+        let lower = self.plan(&upper, &source, By::Fusermount)?;
         upper.create()?;
-        let device = fusermount::mount(&lower)?;
-        server::start(self.file_system(), device, &self.keep)?;
-        fusermount::overlay(&lower, &upper, &folder)
+        let device = fusermount::mount(&lower, &source)?;
+        self.serve(device)?;
+        fusermount::overlay(&lower, &upper, &self.entry.mount_point)
     }
 
     /// Unpacked files and a link to them.
@@ -234,21 +276,24 @@ impl NewMount<'_> {
             let source = io::Error::other(format!(
                 "{reason}; the image can only be unpacked, and something lies where the link to its files has to be"
             ));
-            return Err(Error::Mount { image: self.image.to_owned(), path: folder, source });
+            return Err(Error::Mount { image: self.image.to_owned(), path: folder.to_path_buf(), source });
         }
         self.entry.made.retain(|made| *made != folder);
-        folders::make_folders(&self.entry.made, &self.entry.mount_point)?;
-        let clone = Upper::unused(&self.options.cache_dir).folder().to_owned();
-        self.entry.scratch = vec![clone.clone()];
-        self.set_stack(vec![Layer::Link(folder.clone())])?;
-
-        let failed = |source| Error::Unpack { image: self.image.to_owned(), folder: folder.clone(), source };
-        let files = self.files(&clone, reason).map_err(failed)?;
-        std::os::unix::fs::symlink(files, &folder).map_err(failed)?;
-        if let Some(lock) = self.entry.mounted.as_mut().and_then(|mounted| mounted.server_lock.take()) {
+        folders::make_folders(&self.entry.made, &folder)?;
+        let (clone, _) = self.unused();
+        self.entry.scratch = vec![clone.folder().into()];
+        let failed =
+            |source| Error::Unpack { image: self.image.to_owned(), folder: folder.to_path_buf(), source };
+        // Recorded before it is made, like everything.
+        self.locked.rewrite(&self.path, &self.entry)?;
+        let files = self.files(clone.folder(), reason).map_err(failed)?;
+        let link = Layer::Link { path: folder.clone(), target: (&*files).into() };
+        self.record(vec![link]).map_err(failed)?;
+        std::os::unix::fs::symlink(files, &*folder).map_err(failed)?;
+        if let Some(lock) = self.mounted.server_lock.take() {
             let _ = fs::remove_file(lock);
         }
-        self.locked.rewrite(&self.path, &self.entry)
+        Ok(())
     }
 
     /// The unpacked files: a copy at `clone` where that costs nothing, else the one tree that all share, read-only. Root may
@@ -265,74 +310,110 @@ impl NewMount<'_> {
         Ok(files)
     }
 
-    /// Records what is about to be made, and makes the folder for the lower layer.
-    fn plan(&mut self, upper: &Upper, stack: impl FnOnce(&Path) -> Vec<Layer>) -> io::Result<PathBuf> {
+    /// A layer and a name for mounts that nobody else has.
+    fn unused(&self) -> (Upper, String) {
+        let upper = Upper::unused(&self.options.cache_dir);
         let unique = upper.folder().file_name().unwrap_or_default();
-        let lower = self.options.state_dir.join("lower").join(unique);
-        self.entry.scratch = vec![upper.folder().to_owned(), lower.clone()];
-        self.set_stack(stack(&lower)).map_err(io::Error::other)?;
+        let source = format!("gonto-{}", unique.to_string_lossy());
+        (upper, source)
+    }
+
+    /// Makes the folder of the mount point, and keeps it.
+    fn make_folder(&mut self) -> Result<(), Error> {
+        let folder = &self.entry.mount_point;
+        folders::make_folders(&self.entry.made, folder)?;
+        let failed = |source| Error::MountPointMissing { path: folder.to_path_buf(), source };
+        self.held = folders::hold(folder).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Records a lower mount and one above it, and makes the folder for the lower one.
+    fn plan(&mut self, upper: &Upper, source: &str, by: By) -> io::Result<PathBuf> {
+        let lower = self.options.state_dir.join("lower").join(upper.folder().file_name().unwrap_or_default());
+        self.entry.scratch = vec![upper.folder().into(), (&*lower).into()];
+        // fuse-overlayfs does not let its name be chosen.
+        let above = if by == By::Fusermount { fusermount::OVERLAY_SOURCE } else { source };
+        self.record(vec![
+            Layer::Mount { path: (&*lower).into(), source: source.to_owned(), by },
+            Layer::Mount { path: self.entry.mount_point.clone(), source: above.to_owned(), by },
+        ])?;
         fs::create_dir_all(&lower)?;
         Ok(lower)
     }
 
+    fn record(&mut self, stack: Vec<Layer>) -> io::Result<()> {
+        self.mounted.stack = stack;
+        self.entry.mounted = Some(self.mounted.clone());
+        self.locked.rewrite(&self.path, &self.entry).map_err(io::Error::other)
+    }
+
+    fn serve(&self, device: std::os::fd::OwnedFd) -> io::Result<()> {
+        // A process of its own has nobody to tell anything.
+        let file_system = TreeFs::new(self.tree.clone(), self.image, Notices::new(drop));
+        let mut keep = vec![self.image_fd, self.lock_file.as_raw_fd()];
+        keep.extend(self.held.as_ref().map(AsRawFd::as_raw_fd));
+        server::start(file_system, device, &keep)
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         // A server in the background has nobody to tell when a file is read.
-        let served = self.entry.mounted.as_ref().is_some_and(|mounted| mounted.server_lock.is_some());
+        let served = self.mounted.server_lock.is_some();
         tell_notes(&self.tree, self.image, &self.options.notices, served);
-        if let Some(mounted) = &mut self.entry.mounted {
-            mounted.complete = true;
-        }
+        self.mounted.complete = true;
+        self.entry.mounted = Some(self.mounted.clone());
         self.locked.rewrite(&self.path, &self.entry)
-    }
-
-    fn set_stack(&mut self, stack: Vec<Layer>) -> Result<(), Error> {
-        if let Some(mounted) = &mut self.entry.mounted {
-            mounted.stack = stack;
-        }
-        self.locked.rewrite(&self.path, &self.entry)
-    }
-
-    fn file_system(&self) -> TreeFs {
-        TreeFs::new(self.tree.clone(), self.image, self.options.notices.clone())
     }
 
     fn tell_read_only(&self, reason: String) {
-        self.options.notices.send(Notice::ReadOnly { mount_point: self.entry.mount_point.clone(), reason });
+        let mount_point = self.entry.mount_point.to_path_buf();
+        self.options.notices.send(Notice::ReadOnly { mount_point, reason });
     }
 
-    /// Takes away what the last road has made. The sweep that follows removes the rest.
+    /// A run expects mounts of its own.
+    fn tell_shared(&self, closed: Option<&str>) -> Result<(), Error> {
+        if let Some(reason) = closed {
+            let mount_point = self.entry.mount_point.to_path_buf();
+            self.options.notices.send(Notice::Shared { mount_point, reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Takes away what the last road has made. The sweep that follows a failure removes the rest.
     fn give_up(&mut self) {
-        if let Some(mounted) = &mut self.entry.mounted {
-            force_unmount(mounted);
+        self.held = None;
+        for layer in self.mounted.stack.iter().rev() {
+            if let Err(error) = layer.take_away(InUse::Detach) {
+                tracing::debug!(?layer, %error, "not unmounted");
+            }
         }
-        for folder in self.entry.scratch.drain(..) {
-            folders::remove_tree(&folder);
-        }
+        self.entry.scratch.retain(|folder| !folders::remove_tree(folder));
         for folder in self.entry.made.iter().rev() {
-            let _ = fs::remove_dir(folder);
+            folders::remove_unless_held(folder);
         }
     }
 }
 
-/// Gives up what `holder` holds. Returns the folders, and what could not be unmounted.
-pub(super) fn unmount(register: &Register, holder: &Holder) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
-    let locked = register.lock_to_clean_up()?;
+/// Gives up what `holder` holds of the folders that are `wanted`. Returns the folders, and what could not be unmounted.
+pub(super) fn unmount(
+    locked: &Locked<'_>,
+    holder: &Holder,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
     let (mut freed, mut errors) = (Vec::new(), Vec::new());
-    for (path, mut entry) in locked.mounts()?.into_iter().rev() {
-        let folder = entry.mount_point.clone();
-        let Some(mounted) = &mut entry.mounted else { continue };
-        let before = mounted.holders.len();
-        mounted.holders.retain(|other| other != holder);
-        if mounted.holders.len() == before {
+    for (path, mut entry, mut mounted) in locked.mounts()?.into_iter().rev() {
+        let folder = entry.mount_point.to_path_buf();
+        if !mounted.holders.contains(holder) || !wanted(&folder) {
             continue;
         }
+        mounted.holders.retain(|other| other != holder);
         if mounted.holders.is_empty()
-            && let Err(error) = unmount_stack(mounted, &folder)
+            && let Err(error) = take_away(&mounted, &folder)
         {
             errors.push(error);
             continue;
         }
         // An entry without holders is dead; the sweep removes it and what belongs to it.
+        entry.mounted = Some(mounted);
         locked.rewrite(&path, &entry)?;
         freed.push(folder);
     }
@@ -341,23 +422,18 @@ pub(super) fn unmount(register: &Register, holder: &Holder) -> Result<(Vec<PathB
 }
 
 /// Only what users see, the topmost mount, can be busy: what lies below goes as soon as the kernel has let go of it.
-fn unmount_stack(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
-    let result = match mounted.stack.last() {
-        Some(Layer::Kernel(path)) => {
-            rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).map_err(io::Error::from)
-        }
-        Some(Layer::Fusermount(path)) if is_mount_point(path) => fusermount::unmount(path, false),
-        Some(Layer::Link(path)) => fs::remove_file(path),
-        Some(Layer::Fusermount(_)) | None => Ok(()),
-    };
-    // "Not mounted" and "not there" are what we want.
-    if let Err(source) = result
-        && source.raw_os_error() != Some(libc::EINVAL)
-        && source.kind() != io::ErrorKind::NotFound
-    {
-        return Err(Error::Unmount { path: folder.to_owned(), users: users_of(folder), source });
+fn take_away(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
+    if mounted.namespace != register::mount_namespace() {
+        return Err(Error::MountedElsewhere { path: folder.to_owned() });
     }
-    force_unmount(mounted);
+    for (index, layer) in mounted.stack.iter().rev().enumerate() {
+        let in_use = if index == 0 { InUse::Keep } else { InUse::Detach };
+        layer.take_away(in_use).map_err(|source| Error::Unmount {
+            path: folder.to_owned(),
+            users: users_of(folder),
+            source,
+        })?;
+    }
     let deadline = Instant::now() + SERVER_END;
     while let Some(lock) = &mounted.server_lock
         && lock::is_held(lock)
@@ -368,59 +444,20 @@ fn unmount_stack(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes a mount away whoever uses it, for instance because its server is dead anyway.
-pub(super) fn force_unmount(mounted: &Mounted) {
-    for layer in mounted.stack.iter().rev() {
-        let result = match layer {
-            Layer::Kernel(path) => {
-                rustix::mount::unmount(path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
-                    .map_err(io::Error::from)
-            }
-            Layer::Fusermount(path) if is_mount_point(path) => fusermount::unmount(path, true),
-            Layer::Fusermount(_) => Ok(()),
-            Layer::Link(path) if path.is_symlink() => fs::remove_file(path),
-            Layer::Link(_) => Ok(()),
-        };
-        if let Err(error) = result {
-            tracing::debug!(?layer, %error, "not unmounted");
-        }
-    }
-}
-
-/// Whether something is mounted there, be its server alive or dead.
-fn is_mount_point(path: &Path) -> bool {
-    let Ok(table) = fs::read("/proc/self/mountinfo") else { return true };
-    let wanted = escape_octal(path);
-    table.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&wanted))
-}
-
-/// mountinfo shows white space and backslashes of a path in octal: proc_pid_mountinfo(5).
-fn escape_octal(path: &Path) -> Vec<u8> {
-    let mut escaped = Vec::new();
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if matches!(byte, b' ' | b'\t' | b'\n' | b'\\') {
-            escaped.extend_from_slice(format!("\\{byte:03o}").as_bytes());
-        } else {
-            escaped.push(byte);
-        }
-    }
-    escaped
-}
-
-/// The processes that work in `folder` or execute a file of it, for an error message.
+/// The processes that work in `folder` or have a file of it open, for an error message.
 fn users_of(folder: &Path) -> String {
+    let device = fs::metadata(folder).map(|folder| folder.dev()).ok();
+    let uses = |link: &Path| {
+        let inside = fs::read_link(link).is_ok_and(|target| target.starts_with(folder));
+        // Our own server keeps the folder below the mount open, which has the same name.
+        let below = || fs::metadata(link).is_ok_and(|found| found.is_dir() && Some(found.dev()) != device);
+        inside && !below()
+    };
     let mut users = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = process.path();
-        let uses = ["cwd", "exe", "root"]
-            .iter()
-            .any(|link| fs::read_link(path.join(link)).is_ok_and(|target| target.starts_with(folder)))
-            || fs::read_dir(path.join("fd"))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.starts_with(folder)));
-        if uses {
+        let mut files = fs::read_dir(path.join("fd")).into_iter().flatten().flatten().map(|fd| fd.path());
+        if ["cwd", "exe", "root"].iter().any(|link| uses(&path.join(link))) || files.any(|file| uses(&file)) {
             let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
             users.push(format!("{} ({})", name.trim(), process.file_name().display()));
         }
@@ -429,21 +466,5 @@ fn users_of(folder: &Path) -> String {
         String::new()
     } else {
         format!(", which is used by {}: end that first", users.join(", "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mountinfo_writes_blanks_in_octal() {
-        assert_eq!(escape_octal(Path::new("/a b\\c")), b"/a\\040b\\134c");
-    }
-
-    #[test]
-    fn a_mount_point_is_found_in_the_table() {
-        assert!(is_mount_point(Path::new("/proc")));
-        assert!(!is_mount_point(Path::new("/proc/self")));
     }
 }

@@ -59,6 +59,8 @@ pub(super) fn tree_of(
 fn publish(files: &Path, finished: &Path, read_only: bool) -> io::Result<()> {
     let mode = fs::metadata(files)?.permissions().mode();
     fs::set_permissions(files, fs::Permissions::from_mode(mode | 0o200))?;
+    // After a power failure, a tree that is there is whole.
+    rustix::fs::syncfs(File::open(files)?)?;
     fs::rename(files, finished)?;
     if read_only { fs::set_permissions(finished, fs::Permissions::from_mode(mode)) } else { Ok(()) }
 }
