@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
-/// Tells a running [`Session`](crate::Session) to stop. Clones share one state; any thread may raise it.
+/// Tells running [`Session`](crate::Session)s to stop. Clones share one state: any thread may raise it, and every session
+/// that was given one of them is told. It cannot be taken back.
 ///
-/// The first [`raise`](Self::raise) asks the running script to end and leaves it some seconds for that, the second
-/// ends it at once.
+/// The first [`raise`](Self::raise) asks the running command to end, which has ten seconds for that; what a command has
+/// left running when it ended has two more. The second raise ends all at once.
 ///
 /// ```
 /// use gonto_mount::{Interrupt, Reach};
@@ -60,10 +61,8 @@ impl Interrupt {
             self.0.typed.store(reach == Reach::Terminal, Ordering::SeqCst);
             self.0.signal.store(signal, Ordering::SeqCst);
         }
-        // Later raises change nothing any more, so nobody has to wake up for them.
-        if self.0.raised.fetch_add(1, Ordering::SeqCst) < 2 {
-            self.0.waker.wake();
-        }
+        let before = self.0.raised.fetch_add(1, Ordering::SeqCst);
+        self.0.waker.wake(before);
     }
 
     /// The signal that was raised first, if any.
@@ -107,39 +106,34 @@ pub(crate) use windows::Waker;
 
 #[cfg(unix)]
 mod unix {
-    use std::io::{self, PipeReader, PipeWriter, Read, Write};
+    use std::io::{self, PipeReader, PipeWriter, Write};
     use std::os::fd::{AsFd, BorrowedFd};
 
-    /// A pipe with a byte for each raise: its descriptor can be waited for in poll(2), beside others.
+    /// Two pipes, into which the first and the second raise put a byte. It stays there, because any number of threads may
+    /// wait for it, beside other descriptors in poll(2).
     #[derive(Debug)]
-    pub(crate) struct Waker {
-        reader: PipeReader,
-        writer: PipeWriter,
-    }
+    pub(crate) struct Waker([(PipeReader, PipeWriter); 2]);
 
     impl Waker {
         pub(super) fn new() -> io::Result<Self> {
-            let (reader, writer) = io::pipe()?;
-            Ok(Self { reader, writer })
+            Ok(Self([io::pipe()?, io::pipe()?]))
         }
 
-        pub(super) fn wake(&self) {
-            if let Err(error) = (&self.writer).write_all(&[1]) {
-                tracing::debug!(%error, "cannot wake the waiting thread");
+        /// Tells of one more raise, `before` which there were that many.
+        pub(super) fn wake(&self, before: u32) {
+            let Some((_, writer)) = self.of(before) else { return };
+            if let Err(error) = { writer }.write_all(&[1]) {
+                tracing::debug!(%error, "cannot wake the waiting threads");
             }
         }
 
-        /// Takes one wake-up out of the pipe; to be called only when it is readable.
-        pub(crate) fn acknowledge(&self) {
-            if let Err(error) = (&self.reader).read_exact(&mut [0]) {
-                tracing::debug!(%error, "cannot read the wake-up");
-            }
+        /// What becomes readable when there are more raises than `seen`; none when more would change nothing.
+        pub(crate) fn after(&self, seen: u32) -> Option<BorrowedFd<'_>> {
+            self.of(seen).map(|(reader, _)| reader.as_fd())
         }
-    }
 
-    impl AsFd for Waker {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.reader.as_fd()
+        fn of(&self, raise: u32) -> Option<&(PipeReader, PipeWriter)> {
+            usize::try_from(raise).ok().and_then(|raise| self.0.get(raise))
         }
     }
 }
@@ -150,10 +144,10 @@ mod windows {
     use std::sync::{Condvar, Mutex, PoisonError};
     use std::time::Duration;
 
-    /// A condition that threads wait for.
+    /// The number of raises, and a condition for threads that wait until it grows.
     #[derive(Debug, Default)]
     pub(crate) struct Waker {
-        pending: Mutex<bool>,
+        raised: Mutex<u32>,
         changed: Condvar,
     }
 
@@ -166,16 +160,18 @@ mod windows {
             Ok(Self::default())
         }
 
-        pub(super) fn wake(&self) {
-            *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        /// Tells of one more raise, `before` which there were that many.
+        pub(super) fn wake(&self, before: u32) {
+            let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+            *raised = before.saturating_add(1).max(*raised);
+            drop(raised);
             self.changed.notify_all();
         }
 
-        /// Waits for a raise since the last call, at most for `timeout`.
-        pub(crate) fn wait(&self, timeout: Duration) {
-            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = self.changed.wait_timeout_while(pending, timeout, |pending| !*pending);
-            *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+        /// Waits until there are more raises than `seen`, at most for `timeout`.
+        pub(crate) fn wait(&self, seen: u32, timeout: Duration) {
+            let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.changed.wait_timeout_while(raised, timeout, |raised| *raised <= seen));
         }
     }
 }

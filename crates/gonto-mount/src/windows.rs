@@ -64,17 +64,20 @@ impl Session {
 }
 
 fn wait(mut child: Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+    // The child has missed what was typed before.
+    let early = interrupt.times() > 0;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         // What was typed has reached the command as well, which may be cleaning up.
-        let patience = u32::from(interrupt.was_typed());
-        if interrupt.times() > patience {
+        let patience = u32::from(interrupt.was_typed() && !early);
+        let raised = interrupt.times();
+        if raised > patience {
             child.kill()?;
             return child.wait();
         }
-        interrupt.waker().wait(TICK);
+        interrupt.waker().wait(raised, TICK);
     }
 }
 

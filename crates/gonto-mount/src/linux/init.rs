@@ -6,15 +6,17 @@
 //!
 //! In a PID namespace this process is number 1, and its end makes the kernel kill all others in there. Without one it is
 //! a subreaper: whatever loses its parent becomes its child, so that killing all children until none is left reaches
-//! every descendant. It ends when gonto closes the socket or dies, which closes the socket too.
+//! every descendant. Out of reach is only one that has become another user's (by sudo, say); it is given up after
+//! [`END`]. This process ends when gonto closes the socket or dies, which closes the socket too.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
@@ -23,12 +25,15 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::wire::{MAX_PACKET, Op, Reply, Request, Step};
 
+/// How long the killed may take to be gone, where the kernel does not see to it. gonto waits for that.
+const END: Duration = Duration::from_secs(5);
+
+/// How often the killed are looked at during [`END`].
+const TICK: Duration = Duration::from_millis(10);
+
 /// Everything that init has to know, made by gonto before the clone.
 pub(super) struct Plan<'a> {
     pub(super) socket: RawFd,
-    /// Descriptors from 3 up to this one are closed when they are close-on-exec. Those that are not are meant for the
-    /// commands (a jobserver of make, say) and stay.
-    pub(super) highest_fd: RawFd,
     /// The signal mask that commands start with; init itself has all signals blocked.
     pub(super) command_mask: &'a libc::sigset_t,
     pub(super) kind: Kind<'a>,
@@ -52,8 +57,9 @@ pub(super) struct UserMap<'a> {
 pub(super) extern "C" fn run(plan: &Plan<'_>) -> ! {
     // SAFETY: gonto opened this descriptor for us and keeps it open until this process exists.
     let socket = unsafe { BorrowedFd::borrow_raw(plan.socket) };
-    close_private_descriptors(plan);
-    if let Err((step, errno)) = set_up(&plan.kind) {
+    forget_handlers();
+    let closed = close_private_descriptors(socket).map_err(|errno| (Step::Descriptors, errno));
+    if let Err((step, errno)) = closed.and_then(|()| set_up(&plan.kind)) {
         send(socket, Reply { kind: Reply::SETUP_FAILED | step as u8, value: errno.raw_os_error() }, None);
         exit(1);
     }
@@ -80,20 +86,53 @@ pub(super) extern "C" fn run(plan: &Plan<'_>) -> ! {
     }
 }
 
-/// Closes what belongs to gonto alone, above all the other ends of the sockets of other namespaces: while a copy of
-/// one is open, its init does not notice that gonto has died.
-fn close_private_descriptors(plan: &Plan<'_>) {
-    for fd in 3..=plan.highest_fd {
-        if fd == plan.socket {
-            continue;
+/// Takes gonto's signal handlers away. A command that is signalled between unblocking its signals and its execve(2)
+/// would run them instead of ending.
+fn forget_handlers() {
+    // The C libraries lock the action of SIGABRT, and gonto does not handle it.
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGABRT) {
+        // SAFETY: reads and sets the action of one signal; what is ignored stays so, as execve(2) would have it. The
+        // numbers that have no action to set give an error.
+        unsafe {
+            let mut action = MaybeUninit::<libc::sigaction>::uninit();
+            if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
+                && action.assume_init().sa_sigaction != libc::SIG_IGN
+            {
+                libc::signal(signal, libc::SIG_DFL);
+            }
         }
+    }
+}
+
+/// Closes what belongs to gonto alone, above all the other ends of the sockets of other namespaces: while a copy of
+/// one is open, its init does not notice that gonto has died. Descriptors that are not close-on-exec are meant for the
+/// commands (a jobserver of make, say) and stay.
+fn close_private_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
+    let kept = [socket.as_raw_fd(), folder.as_raw_fd()];
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&folder, &mut buffer);
+    // The kernel goes on by number, so closing what was listed makes it miss nothing.
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let Some(fd @ 3..) = number(entry.file_name()) else { continue };
         // SAFETY: F_GETFD only reads a flag; a number that is no open descriptor gives an error.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 && !kept.contains(&fd) {
             // SAFETY: this process is a copy that uses none of gonto's descriptors except the socket.
             unsafe { libc::close(fd) };
         }
     }
+    Ok(())
+}
+
+/// The number that a name spells; none for "." and "..".
+fn number(name: &CStr) -> Option<RawFd> {
+    name.to_bytes().iter().try_fold(0i32, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 fn set_up(kind: &Kind<'_>) -> Result<(), (Step, Errno)> {
@@ -255,8 +294,8 @@ impl Init<'_> {
         let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         match pid {
             0 => {
-                let errno = execute(image, size, self.plan.command_mask);
-                send(self.socket, Reply { kind: Reply::EXEC_FAILED, value: errno.raw_os_error() }, None);
+                let (kind, errno) = execute(image, size, self.plan.command_mask);
+                send(self.socket, Reply { kind, value: errno.raw_os_error() }, None);
                 exit(127);
             }
             pid if pid > 0 => {
@@ -268,17 +307,29 @@ impl Init<'_> {
         }
     }
 
-    /// Buries the dead, and tells gonto when the command is among them.
+    /// Buries the dead, and tells gonto when the command is among them and when nobody is left.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
-            if self.command == Some(pid) {
-                self.command = None;
-                send(self.socket, Reply { kind: Reply::EXITED, value: status.as_raw() }, None);
-            }
-        }
-        // Who lost its parent just now has become our child and has not heard of the signal.
-        if let (Kind::Subreaper, Some(signal)) = (&self.plan.kind, self.stopping) {
+        if self.bury() {
+            send(self.socket, Reply { kind: Reply::EMPTY, value: 0 }, None);
+        } else if let (Kind::Subreaper, Some(signal)) = (&self.plan.kind, self.stopping) {
+            // Who lost its parent just now has become our child and has not heard of the signal.
             self.signal_all(signal);
+        }
+    }
+
+    /// Collects every child that has ended; true when there is no child any more.
+    fn bury(&mut self) -> bool {
+        loop {
+            // Any child, also one that has left our process group (as setsid and timeout do).
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if self.command == Some(pid) => {
+                    self.command = None;
+                    send(self.socket, Reply { kind: Reply::EXITED, value: status.as_raw() }, None);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                Err(errno) => return errno == Errno::CHILD,
+            }
         }
     }
 
@@ -288,21 +339,28 @@ impl Init<'_> {
                 // SAFETY: -1 means every process of this PID namespace except its init.
                 unsafe { libc::kill(-1, signal.as_raw()) };
             }
-            Kind::Subreaper => for_each_child(|child| {
-                let _ = rustix::process::kill_process(child, signal);
-            }),
+            Kind::Subreaper => {
+                let send = |child| {
+                    let _ = rustix::process::kill_process(child, signal);
+                };
+                // A kernel built without that list leaves us the one child that we know.
+                if let (Err(_), Some(command)) = (for_each_child(send), self.command) {
+                    send(command);
+                }
+            }
         }
     }
 
     /// Takes all processes along and ends.
     fn end(&mut self) -> ! {
         if let Kind::Subreaper = self.plan.kind {
-            loop {
+            for _ in 0..END.as_millis() / TICK.as_millis() {
                 self.signal_all(Signal::KILL);
-                match rustix::process::waitpid(None, WaitOptions::empty()) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(_) => break,
+                if self.bury() {
+                    break;
                 }
+                let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+                let _ = rustix::event::poll(&mut [], Some(&tick));
             }
         }
         exit(0)
@@ -331,9 +389,9 @@ fn fuse_data<'b>(buffer: &'b mut [u8; 512], fd: RawFd, options: &CStr) -> Option
 }
 
 /// Calls `f` with each direct child of this (single-threaded) process.
-fn for_each_child(mut f: impl FnMut(Pid)) {
+fn for_each_child(f: impl Fn(Pid)) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::open(c"/proc/thread-self/children", flags, Mode::empty()) else { return };
+    let file = rustix::fs::open(c"/proc/thread-self/children", flags, Mode::empty())?;
     let mut buffer = [0u8; 512];
     let mut pid = 0i32;
     while let Ok(read @ 1..) = rustix::io::read(&file, &mut buffer) {
@@ -348,10 +406,11 @@ fn for_each_child(mut f: impl FnMut(Pid)) {
             }
         }
     }
+    Ok(())
 }
 
-/// Becomes the command that is laid out in `image`; returns only if that fails.
-fn execute(image: &OwnedFd, size: usize, mask: &libc::sigset_t) -> Errno {
+/// Becomes the command that is laid out in `image`; returns only if that fails, with the kind of the reply about it.
+fn execute(image: &OwnedFd, size: usize, mask: &libc::sigset_t) -> (u8, Errno) {
     // SAFETY: a private mapping of the whole memory file, which nobody else writes to or truncates any more.
     let base = unsafe {
         libc::mmap(
@@ -364,7 +423,7 @@ fn execute(image: &OwnedFd, size: usize, mask: &libc::sigset_t) -> Errno {
         )
     };
     if base == libc::MAP_FAILED {
-        return last_error();
+        return (Reply::EXEC_FAILED, last_error());
     }
     // SAFETY: the image holds two tables of offsets, each ended by 0 (see exec_image), behind them its strings. Each
     // offset is replaced by the address of its string in the mapping, which makes the tables argv and envp.
@@ -384,7 +443,7 @@ fn execute(image: &OwnedFd, size: usize, mask: &libc::sigset_t) -> Errno {
         }
         let directory = entry.cast::<libc::c_char>();
         if libc::chdir(directory) != 0 {
-            return last_error();
+            return (Reply::CHDIR_FAILED, last_error());
         }
         // Rust programs ignore SIGPIPE, and an ignored signal stays so in the executed program.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
@@ -395,7 +454,7 @@ fn execute(image: &OwnedFd, size: usize, mask: &libc::sigset_t) -> Errno {
             envp.cast::<*const libc::c_char>(),
         );
     }
-    last_error()
+    (Reply::EXEC_FAILED, last_error())
 }
 
 fn send(socket: BorrowedFd<'_>, reply: Reply, fd: Option<BorrowedFd<'_>>) {

@@ -9,13 +9,12 @@
 //! the namespace when init ends. init ends when the socket closes. So whatever way gonto dies, nothing is left.
 
 use std::ffi::{CString, OsStr};
-use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -35,6 +34,13 @@ use crate::{Command, Interrupt};
 
 /// How long a script may take to end after the first interrupt. Build tools remove half-written files then.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long those may take that an interrupted command has left behind: a shell dies at once, and the build tool that it
+/// started is still removing half-written files.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a killed command may take to be gone. One that runs as another user cannot be killed.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// The processes of one run and, where the system allows it, their view of the file system.
 #[derive(Debug)]
@@ -121,9 +127,8 @@ impl Namespace {
             ),
             NamespaceKind::ProcessesOnly => (0, Kind::Subreaper),
         };
-        let highest_fd = highest_fd().map_err(failed("cannot list the open files in /proc/self/fd"))?;
         let pid = with_signals_blocked(|command_mask| {
-            let plan = Plan { socket: init_socket.as_raw_fd(), highest_fd, command_mask, kind: plan_kind };
+            let plan = Plan { socket: init_socket.as_raw_fd(), command_mask, kind: plan_kind };
             // SAFETY: without CLONE_VM this is fork(2) into new namespaces; the child runs on a copy of this stack
             // and calls only `init::run`, which neither returns nor needs any lock that another thread may hold.
             match unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) } {
@@ -187,58 +192,55 @@ impl Namespace {
         self.request(Op::MakeFolder, 0, &[path.as_os_str().as_bytes()], None).map(drop)
     }
 
-    /// Runs a command inside and waits for its end. An interrupt ends it: politely first, then not.
+    /// Runs a command inside and waits for its end; what it leaves running goes on. An interrupt ends it: politely first,
+    /// then not; what it has left behind is then waited for as well, for a while.
     pub(super) fn run(&self, command: &Command, interrupt: &Interrupt) -> io::Result<ExitStatus> {
         let (image, size) =
             exec_image::build(command.arguments(), command.environment(), command.directory().as_os_str())?;
         self.send(&wire::request(Op::Spawn, size, &[]), Some(image.as_fd()))?;
         drop(image);
-        let mut stopping = Stopping { interrupt, seen: 0, deadline: None };
-        let (mut failure, mut status) = (None, None);
-        // Requests are answered in order, so the first answer is about the spawn. The command itself may speak before.
-        let (mut spawned, mut unanswered) = (false, 1u32);
+        let mut progress = Progress::default();
+        while !progress.started {
+            match self.receive()?.0 {
+                Reply { kind: Reply::DONE, value: 0 } => progress.started = true,
+                Reply { kind: Reply::DONE, value } => return Err(io::Error::from_raw_os_error(value)),
+                reply => progress.heed(reply, command),
+            }
+        }
+        let mut stopping = Stopping::new(interrupt);
         loop {
             if let Some(signal) = stopping.due() {
                 tracing::debug!(signal, "stopping the script");
                 self.signal(signal)?;
-                unanswered += 1;
+                progress.unanswered += 1;
             }
-            let [answered, woken] = self.wait(interrupt, stopping.deadline)?;
-            if woken {
-                interrupt.waker().acknowledge();
-            }
-            if !answered {
-                continue;
-            }
-            match self.receive()?.0 {
-                Reply { kind: Reply::EXEC_FAILED, value } => {
-                    failure = Some(io::Error::from_raw_os_error(value));
-                }
-                Reply { kind: Reply::EXITED, value } => status = Some(ExitStatus::from_raw(value)),
-                Reply { kind: Reply::DONE, value } if !spawned && value != 0 => {
-                    return Err(io::Error::from_raw_os_error(value));
-                }
-                _ => {
-                    spawned = true;
-                    unanswered = unanswered.saturating_sub(1);
-                }
-            }
+            let now = Instant::now();
+            let over = match progress.ended {
+                Some((status, _)) if progress.empty || !stopping.is_cause_of(status) => Some(now),
+                Some((_, since)) => Some(since + LINGER),
+                None => stopping.killed.map(|since| since + LAST_BREATH),
+            };
             // Every answer is taken, so that the next request gets its own.
-            if let (Some(status), 0) = (status, unanswered) {
-                return failure.map_or(Ok(status), Err);
+            if progress.unanswered == 0 && over.is_some_and(|over| over <= now) {
+                return progress.outcome();
+            }
+            let until = [over, stopping.deadline].into_iter().flatten().filter(|until| *until > now).min();
+            if self.wait(stopping.news(), until)? {
+                progress.heed(self.receive()?.0, command);
             }
         }
     }
 
-    /// Waits until init has said something or the interrupt was raised, or the time is over.
-    fn wait(&self, interrupt: &Interrupt, deadline: Option<Instant>) -> io::Result<[bool; 2]> {
-        let mut watched =
-            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(interrupt.waker(), PollFlags::IN)];
-        let timeout = deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    /// Waits until init has said something (true), or `news` can be read, or the time has come.
+    fn wait(&self, news: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<bool> {
+        let mut watched = vec![PollFd::new(&self.socket, PollFlags::IN)];
+        watched.extend(news.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let timeout = until
+            .map(|until| until.saturating_duration_since(Instant::now()))
             .and_then(|left| Timespec::try_from(left).ok());
         match rustix::event::poll(&mut watched, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(watched.map(|fd| !fd.revents().is_empty())),
+            Ok(_) => Ok(watched.first().is_some_and(|socket| !socket.revents().is_empty())),
+            Err(Errno::INTR) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -270,9 +272,13 @@ impl Namespace {
             return Err(Errno::NAMETOOLONG.into());
         }
         self.send(&packet, fd)?;
-        match self.receive()? {
-            (Reply { kind: Reply::DONE, value: 0 }, fd) => Ok(fd),
-            (Reply { value, .. }, _) => Err(io::Error::from_raw_os_error(value)),
+        loop {
+            // What a command has left running may end at any time, and then init says so.
+            match self.receive()? {
+                (Reply { kind: Reply::DONE, value: 0 }, fd) => return Ok(fd),
+                (Reply { kind: Reply::DONE, value }, _) => return Err(io::Error::from_raw_os_error(value)),
+                _ => {}
+            }
         }
     }
 
@@ -322,16 +328,74 @@ impl Drop for Namespace {
     }
 }
 
+/// What init has told of a command.
+#[derive(Default)]
+struct Progress {
+    /// The spawn was answered. What init says of a command before that is about an earlier one, except for its failure:
+    /// the command tells that itself.
+    started: bool,
+    /// Signals that init has not confirmed yet.
+    unanswered: u32,
+    failure: Option<io::Error>,
+    /// How and when the command ended.
+    ended: Option<(ExitStatus, Instant)>,
+    /// Nothing was left running once the command had ended.
+    empty: bool,
+}
+
+impl Progress {
+    fn heed(&mut self, reply: Reply, command: &Command) {
+        let error = io::Error::from_raw_os_error(reply.value);
+        match reply.kind {
+            Reply::DONE => self.unanswered = self.unanswered.saturating_sub(1),
+            Reply::EXEC_FAILED => self.failure = Some(error),
+            Reply::CHDIR_FAILED => {
+                let folder = command.directory().to_owned();
+                self.failure = Some(io::Error::new(error.kind(), NoFolder { folder, source: error }));
+            }
+            Reply::EXITED if self.started => {
+                self.ended = Some((ExitStatus::from_raw(reply.value), Instant::now()));
+            }
+            Reply::EMPTY => self.empty = self.ended.is_some(),
+            _ => {}
+        }
+    }
+
+    fn outcome(self) -> io::Result<ExitStatus> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        self.ended.map(|(status, _)| status).ok_or_else(|| {
+            let what = "it was killed and has not ended; it may run as another user";
+            io::Error::new(io::ErrorKind::TimedOut, what)
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot change to the folder {}", folder.display())]
+struct NoFolder {
+    folder: PathBuf,
+    source: io::Error,
+}
+
 /// How a command that should end is made to: by the signal that gonto got, unless it has that from the terminal; when it
 /// takes too long or somebody insists, by SIGKILL.
 struct Stopping<'a> {
     interrupt: &'a Interrupt,
+    /// The interrupt was raised when the command had just been started, which has missed what was typed before.
+    early: bool,
     /// Raises that were acted upon. Those from before this command count as well.
     seen: u32,
     deadline: Option<Instant>,
+    killed: Option<Instant>,
 }
 
-impl Stopping<'_> {
+impl<'a> Stopping<'a> {
+    fn new(interrupt: &'a Interrupt) -> Self {
+        Self { interrupt, early: interrupt.times() > 0, seen: 0, deadline: None, killed: None }
+    }
+
     /// The signal that has to be sent now, if any.
     fn due(&mut self) -> Option<i32> {
         let raised = self.interrupt.times();
@@ -339,6 +403,7 @@ impl Stopping<'_> {
         if insists || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             self.seen = raised;
             self.deadline = None;
+            self.killed.get_or_insert_with(Instant::now);
             return Some(libc::SIGKILL);
         }
         if raised == self.seen {
@@ -346,7 +411,18 @@ impl Stopping<'_> {
         }
         self.seen = raised;
         self.deadline = Some(Instant::now() + GRACE);
-        self.interrupt.signal().filter(|_| !self.interrupt.was_typed())
+        self.interrupt.signal().filter(|_| self.early || !self.interrupt.was_typed())
+    }
+
+    /// What can be read once there is a raise that matters and was not acted upon.
+    fn news(&self) -> Option<BorrowedFd<'a>> {
+        self.interrupt.waker().after(self.seen)
+    }
+
+    /// Whether the command has ended because it should. What was typed may end it before it raises the interrupt.
+    fn is_cause_of(&self, status: ExitStatus) -> bool {
+        let asked = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+        self.interrupt.times() > 0 || status.signal().is_some_and(|signal| asked.contains(&signal))
     }
 }
 
@@ -367,17 +443,10 @@ fn with_signals_blocked<T>(f: impl FnOnce(&libc::sigset_t) -> T) -> T {
     result
 }
 
-fn highest_fd() -> io::Result<RawFd> {
-    let mut highest = 2;
-    for entry in fs::read_dir("/proc/self/fd")? {
-        if let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-            highest = highest.max(fd);
-        }
-    }
-    Ok(highest)
-}
-
 fn c_string(string: &OsStr) -> io::Result<CString> {
     CString::new(string.as_bytes())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a path"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! What gonto and the init process of a [namespace](super::namespace) say to each other.
 //!
 //! Both ends are the same program, so the layout is native and private. A packet is at most [`MAX_PACKET`] bytes. Every
-//! request is answered by one [`Reply::DONE`]; a spawned command adds one [`Reply::EXITED`] when it has ended.
+//! request is answered by one [`Reply::DONE`]; a spawned command adds one [`Reply::EXITED`] when it has ended, and
+//! [`Reply::EMPTY`] follows when nothing is left of it. These may come at any time after the answer to the spawn.
 
 use std::ffi::CStr;
 
@@ -25,7 +26,8 @@ pub(super) enum Op {
     MakeFolder,
     /// Starts a command laid out in the memory file that comes along (see [`super::exec_image`]). number: its size.
     Spawn,
-    /// Sends a signal to every process but init. number: the signal.
+    /// Sends a signal to every process but init. Without a namespace only init's children get it at once, the others
+    /// when the death of their parents makes them init's children. number: the signal.
     Signal,
 }
 
@@ -84,6 +86,10 @@ impl Reply {
     pub(super) const EXITED: u8 = 2;
     /// The spawned command could not be executed; value: errno. `EXITED` follows.
     pub(super) const EXEC_FAILED: u8 = 3;
+    /// The spawned command could not enter its working folder; value: errno. `EXITED` follows.
+    pub(super) const CHDIR_FAILED: u8 = 4;
+    /// No process is left inside but init.
+    pub(super) const EMPTY: u8 = 5;
     /// The namespace could not be set up; value: errno, kind + the failing [`Step`].
     pub(super) const SETUP_FAILED: u8 = 0x80;
 
@@ -104,6 +110,7 @@ impl Reply {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Step {
+    Descriptors,
     UserMap,
     Propagation,
     Tmpfs,
@@ -112,9 +119,10 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn describe(byte: u8) -> &'static str {
         match byte {
-            0 => "cannot map the user into a user namespace",
-            1 => "cannot make the mounts of the namespace its own",
-            2 => "cannot mount a tmpfs in the namespace",
+            0 => "cannot list the open files in /proc/self/fd",
+            1 => "cannot map the user into a user namespace",
+            2 => "cannot make the mounts of the namespace its own",
+            3 => "cannot mount a tmpfs in the namespace",
             _ => "cannot set up the namespace",
         }
     }
