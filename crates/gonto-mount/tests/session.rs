@@ -53,6 +53,15 @@ impl Place {
         Session::new(self.options()).unwrap()
     }
 
+    /// Nothing is left in the register and of layers. Processes that other tests are just cloning have copies of our locks
+    /// for a moment; what looks used then, the next one removes.
+    fn assert_tidy(&self) {
+        wait_until("tidying up", || {
+            Mounts::open(self.options()).unwrap();
+            self.left("cache/.gonto/layers").is_empty() && self.left("state/register").is_empty()
+        });
+    }
+
     /// What is left in a folder, without the locks and the folders that always stay.
     fn left(&self, folder: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else { return vec![] };
@@ -209,8 +218,8 @@ fn an_image_appears_takes_writes_and_vanishes() {
     assert_eq!(fs::read_to_string(place.path("count")).unwrap().trim(), "0");
     drop(session);
     assert!(fs::read(image()).unwrap() == before, "the image has changed");
+    place.assert_tidy();
     assert!(!folder.exists());
-    assert_eq!((place.left("cache/.gonto/layers"), place.left("state/register")), (vec![], vec![]));
 }
 
 #[test]
@@ -235,6 +244,7 @@ fn a_mount_point_is_made_and_stays_while_anybody_uses_it() {
     let test = format!("test -x {}/bin/pebble", point.display());
     assert_eq!(run(&second, &test, place.folder.path()), 0);
     drop(second);
+    place.assert_tidy();
     assert!(!place.path("made").exists());
 }
 
@@ -274,7 +284,8 @@ fn a_damaged_image_is_refused_and_leaves_nothing() {
         assert!(error.is_about_the_image(), "{error:?}");
     }
     drop(session);
-    assert_eq!((place.left("state/mnt"), place.left("state/register")), (vec![], vec![]));
+    place.assert_tidy();
+    assert_eq!(place.left("state/mnt"), Vec::<String>::new());
 }
 
 #[test]
@@ -300,7 +311,120 @@ fn a_mount_for_everybody_is_shared_until_the_last_target_lets_go() {
     let (folders, errors) = mounts.unmount("build", two).unwrap();
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(folders, std::slice::from_ref(&shown.folder));
+    place.assert_tidy();
     assert!(!shown.folder.exists());
-    assert_eq!((place.left("cache/.gonto/layers"), place.left("state/register")), (vec![], vec![]));
     assert_eq!(mounts.unmount("build", two).unwrap().0, Vec::<PathBuf>::new());
+}
+
+/// Mounting by hand, as root; None where that is not possible.
+fn by_hand(arguments: &[&str]) -> Option<()> {
+    let done = std::process::Command::new(arguments[0]).args(&arguments[1..]).output().ok()?;
+    done.status.success().then_some(())
+}
+
+#[test]
+fn what_others_have_mounted_at_the_same_place_stays() {
+    let place = Place::new();
+    let point = place.path("point");
+    fs::create_dir(&point).unwrap();
+    let path = point.to_str().unwrap();
+    if by_hand(&["mount", "-t", "tmpfs", "somebody-elses", path]).is_none() {
+        eprintln!("skipped: only root can mount something to be disturbed");
+        return;
+    }
+    fs::write(point.join("theirs"), "").unwrap();
+    let mounts = Mounts::open(place.options()).unwrap();
+    let image = Image { file: image(), mount_point: MountPoint::Path(point.clone()) };
+    let mounted = mounts.mount(&image, "build", &point);
+    let unmounted = mounts.unmount("build", &point);
+    let stays = point.join("theirs").exists();
+    by_hand(&["umount", path]).unwrap();
+    assert!(mounted.is_ok() && unmounted.unwrap().1.is_empty());
+    assert!(stays, "what somebody else had mounted has gone");
+}
+
+#[test]
+fn a_mount_that_was_taken_away_by_other_means_is_made_again() {
+    let place = Place::new();
+    let mounts = Mounts::open(place.options()).unwrap();
+    let image = Image { file: image(), mount_point: MountPoint::Automatic };
+    let shown = mounts.mount(&image, "build", place.folder.path()).unwrap();
+    let folder = shown.folder.to_str().unwrap();
+    if by_hand(&["umount", folder]).or_else(|| by_hand(&["fusermount3", "-u", folder])).is_none() {
+        eprintln!("skipped: the image is not mounted but unpacked here");
+    } else {
+        let again = mounts.mount(&image, "build", place.folder.path()).unwrap();
+        assert!(!again.already);
+    }
+    assert!(shown.folder.join("bin/pebble").is_file());
+    assert!(mounts.unmount("build", place.folder.path()).unwrap().1.is_empty());
+    place.assert_tidy();
+}
+
+#[test]
+fn a_folder_that_a_run_still_uses_does_not_keep_a_mount_alive() {
+    let place = Place::new();
+    let mounts = Mounts::open(place.options()).unwrap();
+    let image = Image { file: image(), mount_point: MountPoint::Automatic };
+    mounts.mount(&image, "build", place.folder.path()).unwrap();
+    let mut session = place.session();
+    session.mount(&image).unwrap();
+    let (_, errors) = mounts.unmount("build", place.folder.path()).unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    let shown = mounts.mount(&image, "build", place.folder.path()).unwrap();
+    assert!(!shown.already);
+    assert!(shown.folder.join("bin/pebble").is_file());
+    mounts.unmount("build", place.folder.path()).unwrap();
+    drop(session);
+    place.assert_tidy();
+    assert!(!shown.folder.exists());
+}
+
+#[test]
+fn two_names_of_a_folder_are_one_mount_point() {
+    let place = Place::new();
+    fs::create_dir(place.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", place.path("link")).unwrap();
+    let at = |path: &str| Image { file: image(), mount_point: MountPoint::Path(place.path(path)) };
+    let (mut first, mut second) = (place.session(), place.session());
+    let folder = first.mount(&at("link/point")).unwrap();
+    assert_eq!(second.mount(&at("real/point")).unwrap(), folder);
+    drop(first);
+    assert_eq!(run(&second, &format!("test -x {}/bin/pebble", folder.display()), place.folder.path()), 0);
+    drop(second);
+    place.assert_tidy();
+    assert!(!folder.exists());
+}
+
+#[test]
+fn mount_points_inside_each_other_come_outer_first() {
+    let place = Place::new();
+    let at = |path: &str| Image { file: image(), mount_point: MountPoint::Path(place.path(path)) };
+    let mut session = place.session();
+    session.mount(&at("outer")).unwrap();
+    let inner = session.mount(&at("outer/new/inner")).unwrap();
+    let both = format!("test -x {}/bin/pebble && test -x outer/bin/pebble", inner.display());
+    assert_eq!(run(&session, &both, place.folder.path()), 0);
+    drop(session);
+    place.assert_tidy();
+    assert!(!place.path("outer").exists());
+    let mut session = place.session();
+    session.mount(&at("outer/inner")).unwrap();
+    assert!(matches!(session.mount(&at("outer")), Err(Error::MountPointHides { .. })));
+}
+
+#[test]
+fn paths_need_not_be_unicode() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place.folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9, a:b\\c"));
+    fs::create_dir(&folder).unwrap();
+    let options =
+        Options { state_dir: folder.join("state"), cache_dir: folder.join("cache"), ..place.options() };
+    let mut session = Session::new(options).unwrap();
+    let shown = session.mount(&Image { file: image(), mount_point: MountPoint::Automatic }).unwrap();
+    let status = session.run(&shell("test -x bin/pebble && echo x > new && test -e new", &shown));
+    // The command's folder is looked up inside, where the image is.
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert!(place.notices.lock().unwrap().is_empty());
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::stack::is_mount_point;
 use crate::Error;
 
 /// The folders that have to be made so that `mount_point` exists, outermost first.
@@ -46,8 +47,12 @@ pub(super) fn make_folders<P: AsRef<Path>>(missing: &[P], mount_point: &Path) ->
     Ok(())
 }
 
-/// Keeps a folder from being removed by other gontos as long as the file is open. None where the file system has no locks.
+/// Keeps a folder from being removed by other gontos as long as the file is open. None where the file system has no locks,
+/// and where something is mounted already: that would be kept busy, and the folder below it is out of reach.
 pub(super) fn hold(folder: &Path) -> io::Result<Option<File>> {
+    if is_mount_point(folder) {
+        return Ok(None);
+    }
     loop {
         let held = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder)?;
         if let Err(error) = held.lock_shared() {

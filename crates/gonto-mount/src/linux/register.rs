@@ -219,8 +219,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        drop(self.held.take());
-        // Closing would free it as well, but only after this function.
+        // Closing would free the locks as well, but only when no process that is just being cloned has a copy of the files.
+        if let Some(Err(error)) = self.held.take().map(|held| held.unlock()) {
+            tracing::debug!(%error, "the mount point's folder stays locked");
+        }
         let released = self.file.unlock().map_err(Register::error(&self.register.folder));
         let swept =
             released.and_then(|()| self.register.lock_to_clean_up()).and_then(|locked| locked.sweep());

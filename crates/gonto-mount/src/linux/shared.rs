@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{Error, Image, Notice, Notices, Options, Shown};
 
-/// A server ends as soon as the kernel has let go of its mount.
-const SERVER_END: Duration = Duration::from_secs(5);
+/// A server ends as soon as the kernel has let go of its mount. A run that is going on may have a copy of it.
+const SERVER_END: Duration = Duration::from_secs(2);
 
 /// The images that are mounted for everybody.
 #[derive(Debug)]
@@ -426,13 +426,21 @@ fn take_away(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
     if mounted.namespace != register::mount_namespace() {
         return Err(Error::MountedElsewhere { path: folder.to_owned() });
     }
-    for (index, layer) in mounted.stack.iter().rev().enumerate() {
-        let in_use = if index == 0 { InUse::Keep } else { InUse::Detach };
-        layer.take_away(in_use).map_err(|source| Error::Unmount {
-            path: folder.to_owned(),
-            users: users_of(folder),
-            source,
-        })?;
+    let mut layers = mounted.stack.iter().rev();
+    if let Some(Err(source)) = layers.next().map(|top| top.take_away(InUse::Keep)) {
+        let users = users_of(folder);
+        // A run that has its own mount of the image above ours keeps ours busy, too. It does not need it.
+        let busy = source.kind() == io::ErrorKind::ResourceBusy;
+        let detached = busy && users.is_empty() && is_detached(mounted);
+        return if detached {
+            Ok(())
+        } else {
+            Err(Error::Unmount { path: folder.to_owned(), users, source })
+        };
+    }
+    for layer in layers {
+        let failed = |source| Error::Unmount { path: folder.to_owned(), users: String::new(), source };
+        layer.take_away(InUse::Detach).map_err(failed)?;
     }
     let deadline = Instant::now() + SERVER_END;
     while let Some(lock) = &mounted.server_lock
@@ -442,6 +450,10 @@ fn take_away(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+fn is_detached(mounted: &Mounted) -> bool {
+    mounted.stack.iter().rev().all(|layer| layer.take_away(InUse::Detach).is_ok())
 }
 
 /// The processes that work in `folder` or have a file of it open, for an error message.

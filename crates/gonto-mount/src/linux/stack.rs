@@ -67,6 +67,11 @@ impl Layer {
     }
 }
 
+/// Whether anything is mounted at `path`, which has no symbolic links.
+pub(super) fn is_mount_point(path: &Path) -> bool {
+    !sources_at(path).is_empty()
+}
+
 /// The sources of all mounts at `path` in this mount namespace, the lowest first: proc_pid_mountinfo(5).
 fn sources_at(path: &Path) -> Vec<String> {
     let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
