@@ -100,7 +100,9 @@ fn list(config: &Config) -> Result<(), Failure> {
 fn choose(name: &str, loaded: &Loaded) -> Result<Target, Failure> {
     let mut surroundings = Surroundings::current()?;
     if let Some(project) = loaded.files.last().and_then(|file| file.parent()).map(Path::to_owned) {
-        surroundings.project = std::path::absolute(&project).unwrap_or(project);
+        // The same project by another way, such as a link, has to be the same.
+        surroundings.project =
+            project.canonicalize().or_else(|_| std::path::absolute(&project)).unwrap_or(project);
     }
     surroundings.notices = Notices::new(|notice| output::warning(&notice.to_string()));
     surroundings.interrupt = interrupt(surroundings.interrupt);
@@ -115,7 +117,7 @@ fn interrupt(interrupt: Interrupt) -> Interrupt {
 }
 
 fn umount(target: &mut Target) -> Result<(), Failure> {
-    let folders = target.umount_images()?;
+    let folders = run::umount(target, &mut Progress::new().receiver())?;
     for folder in &folders {
         output::step("unmounted", &folder.display().to_string());
     }

@@ -51,23 +51,27 @@ pub(crate) fn rendered(text: &str) {
 
 /// An error and what caused it, each once.
 pub(crate) fn error(error: &gonto::Error) {
-    line(ERROR, "error", &format!(": {error}"));
-    causes(error.source());
+    with_causes(ERROR, "error", error);
+}
+
+fn with_causes(style: Style, head: &str, error: &gonto::Error) {
+    line(style, head, &format!(": {error}"));
+    causes(style, error.source());
     if let gonto::Error::Unmount { errors } = error {
         for error in errors {
-            causes(Some(error));
+            causes(style, Some(error));
         }
     }
 }
 
 pub(crate) fn failure(what: &str, source: &(dyn Error + 'static)) {
     line(ERROR, "error", &format!(": {what}"));
-    causes(Some(source));
+    causes(ERROR, Some(source));
 }
 
-fn causes(mut source: Option<&(dyn Error + 'static)>) {
+fn causes(style: Style, mut source: Option<&(dyn Error + 'static)>) {
     while let Some(error) = source {
-        line(ERROR, "  caused by", &format!(": {error}"));
+        line(style, "  caused by", &format!(": {error}"));
         source = error.source();
     }
 }
@@ -106,6 +110,7 @@ impl Progress {
             Event::Script(script) => step("running", script.as_str()),
             Event::Line(text) => line(DIM, "$ ", text),
             Event::Unmounting => step("unmounting", "the images"),
+            Event::UnmountFailed(error) => with_causes(WARNING, "warning", error),
         }
     }
 

@@ -1,12 +1,13 @@
 //! The whole way of a target, as the program goes it.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::Error;
 use crate::target::{Download, ImageDefinition, Mounted, ScriptType, Target};
 
 /// What is going on. The program shows these to its user.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// A required image, and whether it is in the cache.
     Required {
@@ -27,6 +28,8 @@ pub enum Event<'a> {
     Line(&'a str),
     /// The images are about to be unmounted.
     Unmounting,
+    /// Images could not be unmounted, and something else is what ends the run.
+    UnmountFailed(&'a Error),
 }
 
 /// Runs a target: `before_script`; check, download and mount of the images; `script`; unmount, whether or not it
@@ -39,16 +42,15 @@ pub fn run(target: &mut Target, events: &mut dyn FnMut(Event<'_>)) -> Result<(),
     pull(target, events)?;
     mount_images(target, false, events)?;
     let outcome = script(target, ScriptType::Script, events);
-    // A target without images must not touch what somebody has mounted for it permanently.
-    let unmounted = if target.list_required_images().next().is_some() {
+    if target.list_required_images().next().is_some() {
         events(Event::Unmounting);
-        target.umount_images().map(drop)
-    } else {
-        Ok(())
-    };
-    outcome?;
-    script(target, ScriptType::AfterScript, events)?;
-    unmounted
+    }
+    let unmounted = target.umount_images();
+    let outcome = outcome.and_then(|()| script(target, ScriptType::AfterScript, events));
+    match unmounted {
+        Ok(_) => outcome,
+        Err(error) => Err(first_failure(target, outcome, error, events)),
+    }
 }
 
 /// Downloads what is missing.
@@ -67,13 +69,40 @@ pub fn pull(target: &Target, events: &mut dyn FnMut(Event<'_>)) -> Result<(), Er
     })
 }
 
-/// Downloads what is missing and mounts the images until [`Target::umount_images`].
+/// Downloads what is missing and mounts the images until [`umount`].
 ///
 /// # Errors
 /// As for [`Target::mount_images`].
 pub fn mount(target: &mut Target, events: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
     pull(target, events)?;
     mount_images(target, true, events)
+}
+
+/// Unmounts what [`mount`] has mounted for the target, and returns the folders.
+///
+/// # Errors
+/// As for [`Target::umount_images`].
+pub fn umount(target: &mut Target, events: &mut dyn FnMut(Event<'_>)) -> Result<Vec<PathBuf>, Error> {
+    target.umount_images().map_err(|error| first_failure(target, Ok(()), error, events))
+}
+
+/// What a run ends with when images could not be unmounted: a failure or an interrupt before that goes first, and then
+/// `unmount` is told by an event.
+fn first_failure(
+    target: &Target,
+    outcome: Result<(), Error>,
+    unmount: Error,
+    events: &mut dyn FnMut(Event<'_>),
+) -> Error {
+    match outcome.and_then(|()| target.check_interrupt()) {
+        Ok(()) => unmount,
+        Err(first) => {
+            if !matches!(unmount, Error::Interrupted { .. }) {
+                events(Event::UnmountFailed(&unmount));
+            }
+            first
+        }
+    }
 }
 
 fn mount_images(

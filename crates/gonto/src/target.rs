@@ -122,6 +122,10 @@ pub struct Target {
     session: Option<Session>,
     /// What the mounted images have set, in order; it stays for `after_script`.
     image_env: Vec<(String, OsString)>,
+    /// Images were to be mounted for the scripts, so permanent mounts are somebody else's.
+    mounts_for_scripts: bool,
+    /// Images were to be mounted permanently.
+    mounts_permanently: bool,
 }
 
 /// Where a target is run, and who is told. The default is the current folder, and nobody.
@@ -186,6 +190,8 @@ impl Target {
             surroundings,
             session: None,
             image_env: Vec::new(),
+            mounts_for_scripts: false,
+            mounts_permanently: false,
         })
     }
 
@@ -258,7 +264,8 @@ impl Target {
     ///
     /// # Errors
     /// [`Error::MissingImage`] when an image is not in the cache, [`Error::VolumeNotReady`] when it holds no volume that can
-    /// be read, [`Error::VolumeNotMounted`] when the system does not mount it. What was mounted before that is unmounted.
+    /// be read, [`Error::VolumeNotMounted`] when the system does not mount it, [`Error::Interrupted`]. What this call has
+    /// mounted before that is unmounted; what was there before stays.
     pub fn mount_images(&mut self, permanent: bool) -> Result<(), Error> {
         self.mount(permanent, |_| ())
     }
@@ -268,6 +275,11 @@ impl Target {
     /// # Errors
     /// As there.
     pub fn mount(&mut self, permanent: bool, mut mounted: impl FnMut(&Mounted)) -> Result<(), Error> {
+        if permanent {
+            self.mounts_permanently = true;
+        } else {
+            self.mounts_for_scripts = true;
+        }
         let result = self.try_mount(permanent, &mut mounted);
         if result.is_err() {
             self.image_env.clear();
@@ -276,10 +288,8 @@ impl Target {
                     tracing::debug!(%error, "unmounting after a failure");
                 }
             }
-            // Whatever could not be finished: this is why.
-            self.check_interrupt()?;
         }
-        result
+        self.or_interrupted(result)
     }
 
     fn try_mount(&mut self, permanent: bool, mounted: &mut impl FnMut(&Mounted)) -> Result<(), Error> {
@@ -294,7 +304,7 @@ impl Target {
             mounts: mounts.as_ref(),
             target: &self.name.clone(),
             project: &self.surroundings.project.clone(),
-            armed: false,
+            folders: Vec::new(),
         };
         for (requirement, path) in &images {
             self.check_interrupt()?;
@@ -315,7 +325,9 @@ impl Target {
                 Some(mounts) => {
                     let shown =
                         mounts.mount(&image, &self.name, &self.surroundings.project).map_err(failed)?;
-                    fresh.armed |= !shown.already;
+                    if !shown.already {
+                        fresh.folders.push(shown.folder.clone());
+                    }
                     (shown.folder, shown.already)
                 }
                 None => (self.session()?.mount(&image).map_err(failed)?, false),
@@ -327,22 +339,34 @@ impl Target {
             }
             mounted(&Mounted { image: definition(requirement)?, mount_point, already });
         }
-        fresh.armed = false;
+        fresh.folders.clear();
         Ok(())
     }
 
-    /// Unmounts the images that this `Target` has mounted; if it has mounted none, those that a target of the same name and
-    /// project has mounted permanently. Returns the folders of the latter.
+    /// Unmounts the images that this `Target` has mounted for its scripts; if it has mounted permanently, or never mounted
+    /// anything, also those that a target of the same name and project has mounted permanently. Returns the folders of
+    /// the latter.
     ///
     /// # Errors
-    /// [`Error::Unmount`]: some could not be unmounted; the others were.
+    /// [`Error::Unmount`]: some could not be unmounted; the others were. [`Error::Session`] when the state folder cannot be
+    /// used. [`Error::Interrupted`] when an interrupt ended the wait for another gonto.
     pub fn umount_images(&mut self) -> Result<Vec<PathBuf>, Error> {
-        let (folders, errors) = match &mut self.session {
-            Some(session) => (Vec::new(), session.unmount_all()),
-            None => Mounts::open(self.options()?)
-                .and_then(|mounts| mounts.unmount(&self.name, &self.surroundings.project))
-                .map_err(Error::Session)?,
-        };
+        let mut errors = self.session.as_mut().map(Session::unmount_all).unwrap_or_default();
+        let mut folders = Vec::new();
+        if self.mounts_permanently || !self.mounts_for_scripts {
+            // The session has a copy of what is mounted for all, and what its scripts have left running may use that.
+            self.session = None;
+            let unmounted = Mounts::open(self.options()?)
+                .and_then(|mounts| mounts.unmount(&self.name, &self.surroundings.project));
+            match unmounted {
+                Ok((freed, failed)) => {
+                    folders = freed;
+                    errors.extend(failed);
+                }
+                Err(error) if errors.is_empty() => return self.or_interrupted(Err(Error::Session(error))),
+                Err(error) => errors.push(error),
+            }
+        }
         if errors.is_empty() { Ok(folders) } else { Err(Error::Unmount { errors }) }
     }
 
@@ -357,7 +381,8 @@ impl Target {
     /// target that has no such script does nothing.
     ///
     /// # Errors
-    /// [`Error::ScriptFailed`] when a command fails, [`Error::Interrupted`].
+    /// [`Error::ScriptFailed`] when a command fails, [`Error::Interrupted`] when an interrupt was raised before the end of
+    /// the last one, however it ended.
     pub fn run_script(&mut self, script_type: ScriptType) -> Result<(), Error> {
         self.run_script_lines(script_type, |_| ())
     }
@@ -371,10 +396,17 @@ impl Target {
         script_type: ScriptType,
         mut started: impl FnMut(&str),
     ) -> Result<(), Error> {
+        let result = self.try_script(script_type, &mut started);
+        self.or_interrupted(result)
+    }
+
+    fn try_script(&mut self, script_type: ScriptType, started: &mut impl FnMut(&str)) -> Result<(), Error> {
         let Some(script) = self.script(script_type).map(str::to_owned) else { return Ok(()) };
         let environment = self.environment();
         let directory = self.surroundings.directory.clone();
         for line in lines(&script) {
+            // Starting the session may take long: the interrupt is looked at after that.
+            self.session()?;
             self.check_interrupt()?;
             started(line);
             let command = Command::shell(line, environment.clone(), &directory);
@@ -440,11 +472,16 @@ impl Target {
         }
     }
 
-    fn check_interrupt(&self) -> Result<(), Error> {
+    pub(crate) fn check_interrupt(&self) -> Result<(), Error> {
         match self.surroundings.interrupt.signal() {
             Some(signal) => Err(Error::Interrupted { signal }),
             None => Ok(()),
         }
+    }
+
+    /// Whatever fails after an interrupt: that is why.
+    fn or_interrupted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.or_else(|error| self.check_interrupt().and(Err(error)))
     }
 }
 
@@ -455,7 +492,7 @@ pub struct Mounted {
     pub image: ImageDefinition,
     /// The folder, with the separator at its end: what `{{mount_point}}` stands for.
     pub mount_point: OsString,
-    /// It was there before, permanently mounted for the same target or another one.
+    /// It was there before, permanently mounted for a target of the same name and project.
     pub already: bool,
 }
 
@@ -464,15 +501,19 @@ struct Undo<'a> {
     mounts: Option<&'a Mounts>,
     target: &'a str,
     project: &'a Path,
-    armed: bool,
+    folders: Vec<PathBuf>,
 }
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if let (true, Some(mounts)) = (self.armed, self.mounts)
-            && let Err(error) = mounts.unmount(self.target, self.project)
-        {
-            tracing::debug!(%error, "unmounting after a failure");
+        let Some(mounts) = self.mounts.filter(|_| !self.folders.is_empty()) else { return };
+        match mounts.unmount_folders(self.target, self.project, &self.folders) {
+            Ok((_, errors)) => {
+                for error in errors {
+                    tracing::debug!(%error, "unmounting after a failure");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "unmounting after a failure"),
         }
     }
 }

@@ -14,6 +14,8 @@ mod corpus;
 #[cfg(target_os = "linux")]
 mod kill;
 #[cfg(target_os = "linux")]
+mod library;
+#[cfg(target_os = "linux")]
 mod mount_points;
 #[cfg(target_os = "linux")]
 mod mounts;
@@ -25,3 +27,7 @@ mod pipeline;
 mod roads;
 #[cfg(target_os = "linux")]
 mod signals;
+#[cfg(target_os = "linux")]
+mod state;
+#[cfg(target_os = "linux")]
+mod unmount;

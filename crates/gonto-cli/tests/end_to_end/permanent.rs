@@ -173,6 +173,46 @@ fn a_mount_that_fails_takes_back_what_it_has_mounted() {
 }
 
 #[test]
+fn a_mount_that_fails_leaves_what_was_mounted_before() {
+    for caller in mounting() {
+        let project = Project::of(caller, &format!("build: {{requires: [{TOOL}], script: x}}"));
+        let image = fs::read(project.path("repository/tool/tool_v1.0_multi.vhd")).unwrap();
+        project.publish("tool", "2.0", &image);
+        project.publish("tool", "3.0", &[7; 100_000]);
+        project.gonto(&["mount", "build"]).run().ends_with(0);
+        project.configure(&format!(
+            "build: {{requires: [{TOOL}, {}, {}], script: x}}",
+            TOOL.replace("1.0", "2.0"),
+            TOOL.replace("1.0", "3.0")
+        ));
+        let output = project.gonto(&["mount", "build"]).run().ends_with(1).prints("");
+        let output = output.mentions("    mounted tool/tool_v2.0_multi.vhd at");
+        output.mentions("error: the volume of tool/tool_v3.0_multi.vhd is not ready");
+        assert_eq!(listed(&project, FOLDER), FILES);
+        let output = project.gonto(&["umount", "build"]).run().ends_with(0);
+        output.says("  unmounted ROOT/state/mnt/tool_v1.0_multi\n");
+        project.assert_clean();
+    }
+}
+
+#[test]
+fn a_project_is_the_same_by_every_path() {
+    for caller in mounting() {
+        let project = Project::of(caller, &format!("build: {{requires: [{TOOL}], script: x}}"));
+        std::os::unix::fs::symlink(project.path("project"), project.path("link")).unwrap();
+        let real = ["-C", "../project"];
+        let calls = [real, ["--config", "../link/gonto.yaml"], ["-C", "../link"], ["--config", "gonto.yaml"]];
+        for call in calls {
+            project.gonto(&[call[0], call[1], "mount", "build"]).run().ends_with(0);
+            let again = project.gonto(&[real[0], real[1], "mount", "build"]).run().ends_with(0);
+            again.mentions(" is mounted tool/");
+            project.gonto(&[real[0], real[1], "umount", "build"]).run().ends_with(0).mentions("  unmounted ");
+            project.assert_clean();
+        }
+    }
+}
+
+#[test]
 fn a_mount_in_use_is_named_with_its_user_and_stays() {
     for caller in mounting() {
         let project = Project::of(caller, &format!("build: {{requires: [{TOOL}], script: x}}"));

@@ -171,3 +171,60 @@ fn a_signal_ends_a_download_that_stalls() {
         }
     }
 }
+
+/// Whatever waits for another gonto stops waiting, and the status tells why.
+#[test]
+fn a_signal_ends_the_wait_for_another_gonto() {
+    for caller in callers() {
+        let project = Project::of(
+            caller,
+            &format!("plain: {{script: echo script}}\nbuild: {{requires: [{TOOL}], script: echo script}}"),
+        );
+        project.gonto(&["pull", "build"]).run().ends_with(0);
+        project.gonto(&["run", "plain"]).run().ends_with(0);
+        let register =
+            std::fs::File::options().write(true).open(project.path("state/register/lock")).unwrap();
+        for (command, target) in [("run", "plain"), ("run", "build"), ("mount", "build"), ("umount", "build")]
+        {
+            register.lock().unwrap();
+            let mut waiting = project.gonto(&[command, target]).start();
+            waiting.wait_for_message("warning: waiting for another gonto");
+            waiting.signal(Signal::INT);
+            let output = waiting.end();
+            register.unlock().unwrap();
+            let output = output.ends_with(130).prints("");
+            assert!(output.stderr.ends_with("error: interrupted\n"), "{command} {target}: {}", output.stderr);
+            project.assert_clean();
+        }
+    }
+}
+
+/// nohup and `trap '' INT` mean the program and all that it starts.
+#[test]
+fn signals_that_were_ignored_at_the_start_stay_ignored() {
+    for caller in callers() {
+        let project = Project::of(
+            caller,
+            &format!(
+                "build: {{requires: [{TOOL}], script: 'grep SigIgn /proc/self/status; echo ready; read x'}}"
+            ),
+        );
+        let mut run = project.gonto_without_terminal(&["run", "build"]).start();
+        run.wait_for("ready");
+        run.signal(Signal::HUP);
+        run.signal(Signal::INT);
+        run.signal(Signal::TERM);
+        // The first signal that is heeded gives the status.
+        let output = run.end().ends_with(143);
+        let ignored = output.stdout.split_whitespace().nth(1).unwrap();
+        assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 0b11, 0b11, "{ignored}");
+        project.assert_clean();
+
+        let mut run = project.gonto_without_terminal(&["run", "build"]).start();
+        run.wait_for("ready");
+        run.signal(Signal::INT);
+        run.tell("go on");
+        run.end().ends_with(0);
+        project.assert_clean();
+    }
+}

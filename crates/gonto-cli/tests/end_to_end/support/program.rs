@@ -1,7 +1,9 @@
 //! The program, started and watched.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+#[cfg(not(target_os = "linux"))]
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -17,6 +19,16 @@ pub(crate) struct Gonto<'a> {
     project: &'a Project,
     command: Command,
     stdin: Option<&'a str>,
+}
+
+/// What signals of the terminal and of a shutdown do to the program when it starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Signals {
+    /// They end it, even if whoever runs the tests ignores them (nohup, the background of a script).
+    Default,
+    /// Ctrl-C and the loss of the terminal are ignored.
+    #[cfg(target_os = "linux")]
+    IgnoreTerminal,
 }
 
 /// How a call ended. The project's folder is called ROOT in its output.
@@ -44,8 +56,9 @@ enum Line {
 }
 
 impl<'a> Gonto<'a> {
-    pub(super) fn new(project: &'a Project, arguments: &[&str]) -> Self {
-        let mut command = start_of_command(project);
+    /// The program begins with these signals; other systems know none.
+    pub(super) fn new(project: &'a Project, signals: Signals, arguments: &[&str]) -> Self {
+        let mut command = start_of_command(project, signals);
         command.args(arguments).current_dir(project.path("project"));
         clean(&mut command);
         let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
@@ -260,14 +273,18 @@ impl Drop for Running {
 }
 
 #[cfg(target_os = "linux")]
-fn start_of_command(project: &Project) -> Command {
-    let mut command = project.caller.command(Path::new(env!("CARGO_BIN_EXE_gonto")));
-    command.stdout(Stdio::piped());
+fn start_of_command(project: &Project, signals: Signals) -> Command {
+    let mut command = project.caller.command("env".as_ref());
+    command.arg(match signals {
+        Signals::Default => "--default-signal=HUP,INT,TERM",
+        Signals::IgnoreTerminal => "--ignore-signal=HUP,INT",
+    });
+    command.arg(env!("CARGO_BIN_EXE_gonto")).stdout(Stdio::piped());
     command
 }
 
 #[cfg(not(target_os = "linux"))]
-fn start_of_command(_project: &Project) -> Command {
+fn start_of_command(_project: &Project, _signals: Signals) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_gonto")));
     command.stdout(Stdio::piped());
     command

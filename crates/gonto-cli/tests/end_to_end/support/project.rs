@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::Gonto;
+use super::program::Signals;
 
 #[cfg(target_os = "linux")]
 use super::Caller;
@@ -73,7 +74,7 @@ impl Project {
     }
 
     pub(crate) fn gonto<'a>(&'a self, arguments: &[&str]) -> Gonto<'a> {
-        Gonto::new(self, arguments)
+        Gonto::new(self, Signals::Default, arguments)
     }
 }
 
@@ -108,6 +109,11 @@ impl Project {
         if let Some(user) = self.caller.other_user() {
             give(&self.root, user);
         }
+    }
+
+    /// The program as nohup and shells start it in the background.
+    pub(crate) fn gonto_without_terminal<'a>(&'a self, arguments: &[&str]) -> Gonto<'a> {
+        Gonto::new(self, Signals::IgnoreTerminal, arguments)
     }
 
     /// The processes of the project whose arguments begin with this program.
