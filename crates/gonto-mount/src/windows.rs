@@ -111,4 +111,17 @@ impl Mounts {
     pub fn unmount(&self, _target: &str, _folder: &Path) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
         Ok((Vec::new(), Vec::new()))
     }
+
+    /// Nothing is mounted, so nothing is there to unmount.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn unmount_folders(
+        &self,
+        _target: &str,
+        _project: &Path,
+        _folders: &[PathBuf],
+    ) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
+        Ok((Vec::new(), Vec::new()))
+    }
 }
