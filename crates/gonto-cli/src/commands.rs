@@ -16,7 +16,7 @@ use crate::signals;
 #[derive(Debug)]
 pub(crate) enum Failure {
     Configuration(ConfigError),
-    Library(gonto::Error),
+    Library(Box<gonto::Error>),
     /// The folder of `-C`.
     Directory(PathBuf, io::Error),
     /// Results cannot be written.
@@ -45,7 +45,7 @@ impl Failure {
 
 impl From<gonto::Error> for Failure {
     fn from(error: gonto::Error) -> Self {
-        Self::Library(error)
+        Self::Library(Box::new(error))
     }
 }
 
