@@ -1,5 +1,6 @@
 //! Who runs the program, and what the system allows them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,6 +100,9 @@ impl Caller {
             Self::Current => return None,
             Self::WithoutNamespaces => {}
             _ if !is_root() => return Some("only root can run the program as somebody else".into()),
+            Self::Ordinary | Self::OrdinaryInChroot if fuse_is_closed() => {
+                return Some("/dev/fuse is closed to users here, unlike on ordinary distributions".into());
+            }
             _ => {}
         }
         // The program itself is the test: its folder may be closed to others.
@@ -110,6 +114,11 @@ impl Caller {
             Err(error) => Some(error.to_string()),
         }
     }
+}
+
+/// Whether users may not open /dev/fuse. What they get then is tested as [`Caller::OrdinaryWithoutFuse`].
+fn fuse_is_closed() -> bool {
+    std::fs::metadata("/dev/fuse").map_or(true, |fuse| fuse.permissions().mode() & 0o006 != 0o006)
 }
 
 fn possible<const N: usize>(callers: [Caller; N]) -> Vec<Caller> {
