@@ -206,7 +206,7 @@ fn an_image_appears_takes_writes_and_vanishes() {
     let mut session = place.session();
     let folder = session.mount(&Image { file: image(), mount_point: MountPoint::Automatic }).unwrap();
     assert_eq!(folder, place.path("state/mnt/pebble_v1.0_multi"));
-    let line = "set -e; test -x bin/pebble; grep -q mandelbrot library/*.peb || true
+    let line = "set -e; test -x bin/pebble;
                 echo new > bin/new; echo more >> bin/pebble; rm -r library; mv compiler/elf.awk compiler/moved
                 test \"$(cat bin/new)\" = new; test ! -e library; test -e compiler/moved; rm -r bin; mkdir bin";
     assert_eq!(run(&session, &format!("cd {} && {{ {line}; }}", folder.display()), place.folder.path()), 0);
