@@ -3,39 +3,70 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::partition::{self, Partition, Role};
+use crate::options::Options;
+use crate::partition::{self, Partition, Role, Table};
 use crate::source::{ReadAt, Window};
 
-/// Finds the image's volume on a disk: the whole disk where it begins with a file system, else the first partition
-/// that holds NTFS. Partitions that belong to the system (EFI, Microsoft reserved, recovery) are passed over.
-///
-/// # Errors
-/// [`Error::Unsupported`] when there is a file system, but another one; [`Error::NoVolume`] when there is none;
-/// [`Error::PartitionTable`] when the table or a partition's place in it is wrong.
-pub(crate) fn find_ntfs(disk: Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>, Error> {
-    match recognise(disk.as_ref())? {
-        Some(FileSystem::Ntfs) => return Ok(disk),
-        Some(other) => return Err(other.refusal()),
-        None => {}
-    }
-    let table = partition::table(disk.as_ref())?;
-    let mut other = None;
-    for partition in table.partitions().iter().filter(|partition| partition.role == Role::Data) {
-        let volume = open(&disk, partition, table.name())?;
-        match recognise(volume.as_ref())? {
-            Some(FileSystem::Ntfs) => return Ok(volume),
-            found => other = other.or(found),
+/// The volume of an image: one partition of its disk, or all of it.
+pub struct Volume {
+    bytes: Arc<dyn ReadAt>,
+    table: Table,
+    partition: Option<Partition>,
+}
+
+impl Volume {
+    /// Finds the image's volume: the whole disk where it begins with a file system, else the first partition that holds NTFS.
+    /// Partitions that belong to the system (EFI, Microsoft reserved, recovery) are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when there is a file system, but another one; [`Error::NoVolume`] when there is none;
+    /// [`Error::PartitionTable`] when the table or a partition's place in it is wrong.
+    pub fn find(disk: &Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
+        let _ = options;
+        match recognise(disk.as_ref())? {
+            Some(FileSystem::Ntfs) => {
+                return Ok(Self { bytes: disk.clone(), table: Table::None, partition: None });
+            }
+            Some(other) => return Err(other.refusal()),
+            None => {}
         }
-    }
-    Err(match other {
-        Some(other) => other.refusal(),
-        None => Error::NoVolume {
-            found: match table.partitions().len() {
-                0 => format!("{} and no partition was found", table.name()),
-                count => format!("{} with {count} partitions, none of them formatted", table.name()),
+        let table = partition::table(disk.as_ref())?;
+        let mut other = None;
+        for &partition in table.partitions().iter().filter(|partition| partition.role == Role::Data) {
+            let bytes = open(disk, &partition, table.name())?;
+            match recognise(bytes.as_ref())? {
+                Some(FileSystem::Ntfs) => return Ok(Self { bytes, table, partition: Some(partition) }),
+                found => other = other.or(found),
+            }
+        }
+        Err(match other {
+            Some(other) => other.refusal(),
+            None => Error::NoVolume {
+                found: match table.partitions().len() {
+                    0 => format!("{} and no partition was found", table.name()),
+                    count => format!("{} with {count} partitions, none of them formatted", table.name()),
+                },
             },
-        },
-    })
+        })
+    }
+
+    /// The bytes of the volume.
+    #[must_use]
+    pub fn bytes(&self) -> &Arc<dyn ReadAt> {
+        &self.bytes
+    }
+
+    /// The partition table of the disk.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The partition that the volume is; `None` when it is the whole disk.
+    #[must_use]
+    pub fn partition(&self) -> Option<&Partition> {
+        self.partition.as_ref()
+    }
 }
 
 fn open(
@@ -117,10 +148,15 @@ fn recognise(volume: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
 mod tests {
     use super::*;
 
+    fn find(disk: &Arc<dyn ReadAt>) -> Result<Volume, Error> {
+        Volume::find(disk, &Options::default())
+    }
+
     fn refusal(signature_at: usize, signature: &[u8]) -> String {
         let mut disk = vec![0; 8192];
         disk[signature_at..][..signature.len()].copy_from_slice(signature);
-        match find_ntfs(Arc::new(disk)) {
+        let disk: Arc<dyn ReadAt> = Arc::new(disk);
+        match find(&disk) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("found NTFS"),
         }
@@ -155,12 +191,12 @@ mod tests {
     #[test]
     fn the_first_ntfs_partition_that_is_not_the_systems_is_taken() {
         let disk = disk(&[(0xef, 1, 9), (0x27, 10, 10), (7, 20, 10), (7, 30, 15)], &[1, 10, 30]);
-        assert_eq!(find_ntfs(disk).map(|volume| volume.size()).unwrap(), 15 * 512);
+        assert_eq!(find(&disk).map(|volume| volume.bytes().size()).unwrap(), 15 * 512);
     }
 
     #[test]
     fn a_partition_outside_the_disk_is_refused() {
-        let Err(error) = find_ntfs(disk(&[(7, 90, 20)], &[90])) else { panic!("opened") };
+        let Err(error) = find(&disk(&[(7, 90, 20)], &[90])) else { panic!("opened") };
         let text = error.to_string();
         assert!(text.contains("expected partition 1 inside the disk of 51200 bytes"), "{text}");
         assert!(text.contains("found 10240 bytes from byte 46080 on"), "{text}");

@@ -42,10 +42,11 @@
 //! | module | holds | follows |
 //! | --- | --- | --- |
 //! | [`source`](ReadAt) | the one trait for reading, the image file | |
-//! | [`container`](virtual_disk) | which container it is | |
+//! | [`container`](VirtualDisk) | which container it is | |
 //! | `vhd` | footer, dynamic header, block table | Virtual Hard Disk Image Format Specification 1.0 |
+//! | [`options`](Options) | how an image is opened, who finds parents | |
 //! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
-//! | `filesystem` | which volume, which file system is on it | |
+//! | [`filesystem`](Volume) | which volume, which file system is on it | |
 //! | `ntfs` | records, attributes, runs, indexes | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
 //! | [`tree`](FileTree) | the file tree, links, notes | |
 //!
@@ -57,13 +58,16 @@ mod container;
 mod error;
 mod filesystem;
 mod ntfs;
+mod options;
 mod parallel;
 pub mod partition;
 mod source;
 mod tree;
 mod vhd;
 
-pub use container::{Container, virtual_disk};
+pub use container::{Container, Layer, VirtualDisk};
 pub use error::Error;
-pub use source::{ImageFile, ReadAt};
+pub use filesystem::Volume;
+pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
+pub use source::{Extent, ImageFile, Place, ReadAt};
 pub use tree::{Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};

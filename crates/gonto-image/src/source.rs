@@ -29,13 +29,51 @@ pub trait ReadAt: Send + Sync {
     /// Size in bytes.
     fn size(&self) -> u64;
 
-    /// How many bytes from `offset` on are known to be zero without reading them: a hole of the container. What is not
-    /// known counts as 0.
+    /// Where the bytes from `offset` on come from, up to where that changes: the extent map of this source, one range at a
+    /// time. Nothing is read. Behind the end the length is 0.
     ///
-    /// It lets a small file that claims a huge disk be opened without walking through its emptiness.
-    fn zeroes_from(&self, offset: u64) -> u64 {
-        let _ = offset;
-        0
+    /// A source that holds its bytes itself, such as an image file, says that they lie where they are; this is the default.
+    /// Layers above translate what those below say. That way a reader of the image file can be told where a file's data
+    /// lies, and a small file that claims a huge disk can be opened without walking through its emptiness.
+    fn extent(&self, offset: u64) -> Extent {
+        Extent { length: self.size().saturating_sub(offset), place: Place::Image { layer: 0, offset } }
+    }
+}
+
+/// A range of a source, and where its bytes come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// In bytes, from the offset that was asked for.
+    pub length: u64,
+    /// Where they come from. An offset in it is that of the first byte.
+    pub place: Place,
+}
+
+/// Where bytes come from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Place {
+    /// They lie in an image file as they are.
+    Image {
+        /// Which file of a chain of differencing disks: 0 is the child, 1 its parent, and so on.
+        layer: u32,
+        /// Byte offset in that file.
+        offset: u64,
+    },
+    /// They are zero, and lie nowhere.
+    Zero,
+    /// They are made when they are read: decompressed, or put together from several places.
+    Derived,
+}
+
+impl Extent {
+    /// The same range, but no longer than `limit` bytes.
+    pub(crate) fn at_most(self, limit: u64) -> Self {
+        Self { length: self.length.min(limit), ..self }
+    }
+
+    /// How many bytes are known to be zero without reading them.
+    pub(crate) fn zeroes(self) -> u64 {
+        if self.place == Place::Zero { self.length } else { 0 }
     }
 }
 
@@ -115,9 +153,11 @@ impl ReadAt for Window {
         self.size
     }
 
-    fn zeroes_from(&self, offset: u64) -> u64 {
-        let rest = self.size.saturating_sub(offset);
-        if rest == 0 { 0 } else { self.whole.zeroes_from(self.start + offset).min(rest) }
+    fn extent(&self, offset: u64) -> Extent {
+        match self.size.checked_sub(offset) {
+            None | Some(0) => Extent { length: 0, place: Place::Zero },
+            Some(rest) => self.whole.extent(self.start + offset).at_most(rest),
+        }
     }
 }
 

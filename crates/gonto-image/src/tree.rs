@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::container::{Container, virtual_disk};
+use crate::container::VirtualDisk;
 use crate::error::Error;
-use crate::filesystem::find_ntfs;
+use crate::filesystem::Volume;
 use crate::ntfs::boot::Geometry;
 use crate::ntfs::mft::Mft;
 use crate::ntfs::runs::Runs;
 use crate::ntfs::stream::read_runs;
+use crate::options::Options;
 use crate::source::ReadAt;
 
 mod build;
@@ -56,40 +57,31 @@ enum Content {
 }
 
 impl FileTree {
-    /// Opens an image: recognises the container by its content (VHD, else the bytes of a disk), finds the volume (the first
-    /// NTFS partition of a GPT or MBR, or a bare volume) and reads all of its metadata.
+    /// Opens an image with the default options. The same as [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        Self::open_with(image, &Options::default())
+    }
+
+    /// Opens an image in three steps, which can also be gone one by one: [`VirtualDisk::open`] recognises the container by its
+    /// content, [`Volume::find`] the volume, and [`read`](Self::read) reads all of its metadata.
     ///
     /// # Errors
     /// See [`Error`]: the container, the partition table or the file system is another one, is damaged, or cannot be read.
-    pub fn open(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        let (_, disk) = virtual_disk(image)?;
-        Self::open_disk(disk)
+    pub fn open_with(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
+        let disk = VirtualDisk::open(image, options)?;
+        Self::read(&Volume::find(disk.disk(), options)?, options)
     }
 
-    /// Opens an image that has to be in a container, because it is called so: `….vhd` or `….vhdx`. Unlike [`open`](Self::open)
-    /// it does not take a fixed VHD whose footer is gone for the bytes of a disk.
+    /// Reads the metadata of a volume.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`Error::Vhd`] where there is no footer.
-    pub fn open_container(image: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        let end = image.size();
-        match virtual_disk(image)? {
-            (Container::Raw, _) => Err(Error::Vhd {
-                structure: "footer",
-                offset: end.saturating_sub(512),
-                expected: "the cookie \"conectix\" at the start of the last 512 bytes".into(),
-                found: "something else".into(),
-            }),
-            (_, disk) => Self::open_disk(disk),
-        }
-    }
-
-    /// Opens a disk or a volume that is no container any more.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_disk(disk: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        build::build(&Mft::open(find_ntfs(disk)?)?)
+    /// As [`open_with`](Self::open_with).
+    pub fn read(volume: &Volume, options: &Options) -> Result<Self, Error> {
+        let _ = options;
+        build::build(&Mft::open(volume.bytes().clone())?)
     }
 
     /// The directory that everything lies in.

@@ -18,7 +18,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use gonto_image::partition::table;
-use gonto_image::{Error, FileTree, ImageFile, Kind, NodeId, ReadAt, virtual_disk};
+use gonto_image::{Error, FileTree, ImageFile, Kind, NodeId, Options, ReadAt, VirtualDisk};
 use support::{SparseMemory, paths, sha256, sha256_of};
 
 /// One line of `index.tsv`.
@@ -177,8 +177,10 @@ fn virtual_disks_are_what_a_guest_sees() {
         if is_differencing(image) {
             continue;
         }
-        match virtual_disk(load(&folder, image)) {
-            Ok((_, disk)) => assert_eq!(sha256_of(disk.as_ref()).unwrap(), image.disk_hash, "{}", image.name),
+        match VirtualDisk::open(load(&folder, image), &Options::default()) {
+            Ok(opened) => {
+                assert_eq!(sha256_of(opened.disk().as_ref()).unwrap(), image.disk_hash, "{}", image.name)
+            }
             Err(Error::Vhd { structure, expected, .. }) => {
                 assert_eq!(image.name, "dfvfs/image.vhd");
                 assert!(structure == "footer" && expected.contains("checksum"));
@@ -244,7 +246,7 @@ fn partition_tables_equal_what_sfdisk_tells() {
             .map(|field| (number(field[0]), number(field[1]) * sector, number(field[2]) * sector))
             .collect();
         theirs.sort_unstable();
-        let (_, disk) = virtual_disk(load(&folder, image)).unwrap();
+        let disk = support::disk(load(&folder, image));
         let found = table(disk.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", image.name));
         let mut ours: Vec<(u64, u64, u64)> =
             found.partitions().iter().map(|p| (u64::from(p.number), p.start, p.size)).collect();

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use gonto_image::{Container, FileTree, Kind, NodeId, Reason, partition, virtual_disk};
+use gonto_image::{Container, FileTree, Kind, NodeId, Options, Reason, VirtualDisk, partition};
 use support::{content, everything, find, paths};
 
 fn tree() -> FileTree {
@@ -38,7 +38,8 @@ fn target(tree: &FileTree, path: &str) -> String {
 
 #[test]
 fn the_layers_are_recognised() {
-    let (container, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    let opened = VirtualDisk::open(Arc::new(everything()), &Options::default()).unwrap();
+    let (container, disk) = (opened.container(), opened.disk());
     assert_eq!((container, disk.size()), (Container::DynamicVhd, 5 << 20));
     let table = partition::table(disk.as_ref()).unwrap();
     assert_eq!(table.name(), "GPT");

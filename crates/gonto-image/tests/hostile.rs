@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gonto_image::{Error, FileTree, NodeId, ReadAt, partition, virtual_disk};
+use gonto_image::{Error, Extent, FileTree, NodeId, Options, Place, ReadAt, partition};
 use support::everything;
 
 const RECORD_SIZE: usize = 1024;
@@ -238,14 +238,15 @@ fn a_volume_that_is_bigger_than_its_partition_is_refused() {
 
 #[test]
 fn a_bare_disk_passes_for_a_container_only_where_it_may() {
-    let (_, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    let disk = support::disk(Arc::new(everything()));
     assert!(FileTree::open(disk.clone()).is_ok());
-    let Err(error) = FileTree::open_container(disk) else { panic!("opened") };
+    let options = Options { container_only: true, ..Options::default() };
+    let Err(error) = FileTree::open_with(disk, &options) else { panic!("opened") };
     assert_tells(
         &error.to_string(),
         &["the VHD's footer at byte 0x4ffe00 is damaged", "fetch the image again"],
     );
-    assert!(FileTree::open_container(Arc::new(everything())).is_ok());
+    assert!(FileTree::open_with(Arc::new(everything()), &options).is_ok());
 }
 
 /// A disk of which only the first bytes are there.
@@ -270,15 +271,20 @@ impl ReadAt for Stretched {
         self.size
     }
 
-    fn zeroes_from(&self, offset: u64) -> u64 {
-        if offset < self.start.len() as u64 { 0 } else { self.size.saturating_sub(offset) }
+    fn extent(&self, offset: u64) -> Extent {
+        let start = self.start.len() as u64;
+        if offset < start {
+            Extent { length: start - offset, place: Place::Image { layer: 0, offset } }
+        } else {
+            Extent { length: self.size.saturating_sub(offset), place: Place::Zero }
+        }
     }
 }
 
 #[test]
 fn a_huge_empty_table_in_a_small_image_is_not_walked_through() {
     // The volume of the fixture without its partition table, on a disk of a terabyte.
-    let (_, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    let disk = support::disk(Arc::new(everything()));
     let partition = partition::table(disk.as_ref()).unwrap().partitions()[1];
     let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
     disk.read_at(&mut volume, partition.start).unwrap();

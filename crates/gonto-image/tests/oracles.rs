@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use gonto_image::{Container, FileTree, ImageFile, Kind, virtual_disk};
+use gonto_image::{Container, FileTree, ImageFile, Kind, Options, VirtualDisk};
 use support::{content, everything, paths, sha256_of};
 
 /// Runs a program quietly; `false` when it is missing or fails.
@@ -163,7 +163,7 @@ fn what_qemu_wraps_is_the_same_disk() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_string();
     fs::write(path("everything.vhd"), everything()).unwrap();
-    let (_, disk) = virtual_disk(Arc::new(everything())).unwrap();
+    let disk = support::disk(Arc::new(everything()));
     let hash = sha256_of(disk.as_ref()).unwrap();
     let convert = |from: &str, source: &str, to: &str, options: &str, target: &str| {
         run("qemu-img", &["convert", "-f", from, "-O", to, "-o", options, &path(source), &path(target)])
@@ -178,7 +178,8 @@ fn what_qemu_wraps_is_the_same_disk() {
         let options = format!("subformat={subformat},force_size=on");
         assert!(convert("raw", "disk.raw", "vpc", &options, "wrapped.vhd"));
         let wrapped = ImageFile::new(File::open(path("wrapped.vhd")).unwrap()).unwrap();
-        let (container, disk) = virtual_disk(Arc::new(wrapped)).unwrap();
+        let opened = VirtualDisk::open(Arc::new(wrapped), &Options::default()).unwrap();
+        let (container, disk) = (opened.container(), opened.disk());
         assert_eq!((container, sha256_of(disk.as_ref()).unwrap()), (expected, hash.clone()));
         assert_eq!(open(Path::new(&path("wrapped.vhd"))).label(), "Everything");
     }

@@ -110,7 +110,7 @@ impl Mft {
         let Some(extent) = self.runs.from(Vcn(at / self.geometry.cluster_size)) else { return false };
         let zeroes = match extent.lcn {
             None => u64::MAX,
-            Some(lcn) => self.volume.zeroes_from(self.geometry.offset(lcn) + inside),
+            Some(lcn) => self.volume.extent(self.geometry.offset(lcn) + inside).zeroes(),
         };
         let rest = extent.length.saturating_mul(self.geometry.cluster_size).saturating_sub(inside);
         zeroes.min(rest) >= length as u64

@@ -9,7 +9,7 @@ use super::format::{
 };
 use super::{PlacedFooter, read, read_struct};
 use crate::error::{Error, Mismatch};
-use crate::source::{ReadAt, check_inside};
+use crate::source::{Extent, Place, ReadAt, check_inside};
 
 /// The disk of a dynamic VHD.
 ///
@@ -190,11 +190,23 @@ impl ReadAt for Dynamic {
         self.disk_size
     }
 
-    fn zeroes_from(&self, offset: u64) -> u64 {
+    fn extent(&self, offset: u64) -> Extent {
+        let Some(rest) = self.disk_size.checked_sub(offset).filter(|rest| *rest > 0) else {
+            return Extent { length: 0, place: Place::Zero };
+        };
         let first = usize::try_from(offset / self.block_size).unwrap_or(usize::MAX);
+        let inside = offset % self.block_size;
         let blocks = self.blocks.get(first..).unwrap_or_default();
-        let absent = blocks.iter().take_while(|block| block.is_none()).count();
-        let end = ((first + absent) as u64 * self.block_size).min(self.disk_size);
-        if absent == 0 { 0 } else { end.saturating_sub(offset) }
+        let extent = match blocks.first().copied().flatten() {
+            Some(at) => {
+                let extent = self.image.extent(u64::from(at.get()) * SECTOR + inside);
+                extent.at_most(self.block_size - inside)
+            }
+            None => {
+                let absent = blocks.iter().take_while(|block| block.is_none()).count() as u64;
+                Extent { length: absent * self.block_size - inside, place: Place::Zero }
+            }
+        };
+        extent.at_most(rest)
     }
 }

@@ -92,7 +92,7 @@ fn blocks_are_found_in_any_order_and_absent_ones_are_zero() {
     assert!(opened.read_at(&mut across, size as u64 - 999).is_err());
     let block = BLOCK as u64;
     let known: Vec<u64> =
-        [0, block - 1, block, block + 100, 2 * block, u64::MAX].map(|at| opened.zeroes_from(at)).into();
+        [0, block - 1, block, block + 100, 2 * block, u64::MAX].map(|at| opened.extent(at).zeroes()).into();
     assert_eq!(known, [0, 0, block, block - 100, 0, 0]);
 }
 

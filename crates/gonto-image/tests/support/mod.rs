@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
-use gonto_image::{FileTree, Kind, NodeId, ReadAt};
+use gonto_image::{FileTree, Kind, NodeId, Options, ReadAt, VirtualDisk};
 use sha2::{Digest, Sha256};
 
 /// An image in memory that keeps only what is not zero: images of a gigabyte are mostly empty.
@@ -136,4 +137,9 @@ pub(crate) fn sha256_of(source: &dyn ReadAt) -> io::Result<String> {
 
 fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The disk in a container.
+pub(crate) fn disk(image: Arc<dyn ReadAt>) -> Arc<dyn ReadAt> {
+    VirtualDisk::open(image, &Options::default()).unwrap().disk().clone()
 }

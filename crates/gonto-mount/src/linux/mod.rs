@@ -47,7 +47,8 @@ fn open_image(image: &Path) -> Result<(Arc<FileTree>, RawFd), Error> {
     let file = File::open(image).map_err(opened)?;
     let fd = file.as_raw_fd();
     let file = ImageFile::new(file).map_err(opened)?;
-    let tree = FileTree::open_container(Arc::new(file))
+    let options = gonto_image::Options { container_only: true, ..gonto_image::Options::default() };
+    let tree = FileTree::open_with(Arc::new(file), &options)
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
     Ok((Arc::new(tree), fd))
 }
