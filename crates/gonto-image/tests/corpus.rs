@@ -179,7 +179,7 @@ fn virtual_disks_are_what_a_guest_sees() {
         }
         match VirtualDisk::open(load(&folder, image), &Options::default()) {
             Ok(opened) => {
-                assert_eq!(sha256_of(opened.disk().as_ref()).unwrap(), image.disk_hash, "{}", image.name)
+                assert_eq!(sha256_of(opened.disk().as_ref()).unwrap(), image.disk_hash, "{}", image.name);
             }
             Err(Error::Vhd { structure, expected, .. }) => {
                 assert_eq!(image.name, "dfvfs/image.vhd");
