@@ -33,7 +33,8 @@
 //! # Errors
 //! An image is input from elsewhere, and is treated as hostile. What can be reached from the root directory is either
 //! shown rightly or refused: a record that lies makes [`FileTree::open`] fail with an [`Error`] that names the place,
-//! what was expected and what was found. What cannot be reached is not looked at. What is sound but not read yet
+//! what was expected and what was found. With [`Damage::Show`] the rest is shown, and [`FileTree::damage`] tells what is
+//! missing. What cannot be reached is not looked at. What is sound but not read yet
 //! (a compressed file) is listed, gives an I/O error when it is read, and is told once in [`FileTree::notes`].
 //! Errors are fine; panics, endless loops and tables that outgrow the image are bugs: every table here is bounded by
 //! the bytes that the image really holds, and what could make it otherwise stands as a limit beside its check.
@@ -70,4 +71,4 @@ pub use error::Error;
 pub use filesystem::Volume;
 pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
 pub use source::{Extent, ImageFile, Place, ReadAt};
-pub use tree::{Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};
+pub use tree::{Damaged, Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};

@@ -35,7 +35,7 @@ pub(crate) struct Lcn(pub(crate) u64);
 pub(crate) struct Vcn(pub(crate) u64);
 
 /// Which record of `$MFT`, and which use of it: each time that a record is used for another file its sequence number grows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Reference {
     pub(crate) record: u64,
     pub(crate) sequence: u16,

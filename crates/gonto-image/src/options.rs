@@ -35,7 +35,8 @@ pub enum Damage {
     /// The image is refused: a toolchain that lacks a file is worse than none.
     #[default]
     Refuse,
-    /// The rest is shown. What is damaged is an I/O error when it is read, or an empty directory, and is noted.
+    /// The rest is shown. A name that leads to something damaged is a file without content that cannot be read, a damaged
+    /// directory holds what could be read of it, and [`FileTree::damage`](crate::FileTree::damage) tells of both.
     Show,
 }
 

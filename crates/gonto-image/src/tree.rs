@@ -14,15 +14,18 @@ use crate::options::Options;
 use crate::source::ReadAt;
 
 mod build;
+mod damage;
 mod entries;
 mod link;
 mod node;
 mod note;
 
+pub use damage::Damaged;
 pub use entries::Entries;
 pub use node::{Kind, Node, NodeId, Timestamp};
 pub use note::{Note, Reason};
 
+use damage::Damages;
 use entries::Directory;
 use note::Notes;
 
@@ -38,6 +41,7 @@ pub struct FileTree {
     parents: Vec<NodeId>,
     directories: Vec<Directory>,
     notes: Notes,
+    damage: Damages,
     label: String,
 }
 
@@ -54,6 +58,8 @@ enum Content {
     Link(Box<[u8]>),
     /// There, but not read.
     Unreadable(Reason),
+    /// A name is there; what it leads to is not, or lies.
+    Damaged(Arc<Error>),
 }
 
 impl FileTree {
@@ -80,8 +86,7 @@ impl FileTree {
     /// # Errors
     /// As [`open_with`](Self::open_with).
     pub fn read(volume: &Volume, options: &Options) -> Result<Self, Error> {
-        let _ = options;
-        build::build(&Mft::open(volume.bytes().clone())?)
+        build::build(&Mft::open(volume.bytes().clone())?, options.damage)
     }
 
     /// The directory that everything lies in.
@@ -162,7 +167,8 @@ impl FileTree {
     ///
     /// # Errors
     /// [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for what is no file;
-    /// [`io::ErrorKind::Unsupported`], with the path and the reason, for content that is not read; what the image says.
+    /// [`io::ErrorKind::Unsupported`], with the path and the reason, for content that is not read;
+    /// [`io::ErrorKind::InvalidData`], with a [`Damaged`] in it, for what is damaged; what the image says.
     pub fn read_at(&self, file: NodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let rest = self.node(file).size.saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
@@ -175,6 +181,10 @@ impl FileTree {
             Content::Unreadable(reason) => {
                 let message = format!("{}: {reason}", self.path(file));
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+            Content::Damaged(why) => {
+                let damaged = Damaged { path: self.path(file), why: why.clone() };
+                return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
             }
             Content::Directory(_) => return Err(io::ErrorKind::IsADirectory.into()),
             Content::Link(_) => return Err(io::ErrorKind::InvalidInput.into()),
@@ -192,6 +202,21 @@ impl FileTree {
     #[must_use]
     pub fn note_count(&self) -> u64 {
         self.notes.total
+    }
+
+    /// What is damaged, in the order in which it was met: the first thousand cases. Always empty with
+    /// [`Damage::Refuse`](crate::Damage::Refuse), which refuses the image at the first of them. Damage is not among the notes.
+    ///
+    /// A file that is listed here is shown as empty, and reading it is an error; of a directory, entries may be missing.
+    #[must_use]
+    pub fn damage(&self) -> &[Damaged] {
+        &self.damage.kept
+    }
+
+    /// How many names and directories are damaged.
+    #[must_use]
+    pub fn damage_count(&self) -> u64 {
+        self.damage.total
     }
 
     /// The volume's label; often empty.

@@ -9,45 +9,12 @@
 
 mod support;
 
-use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gonto_image::{Error, Extent, FileTree, NodeId, Options, Place, ReadAt, partition};
-use support::everything;
-
-const RECORD_SIZE: usize = 1024;
-
-/// Byte offsets in the image at which a record of a file or an index block with this name begins.
-fn blocks_with_name(image: &[u8], signature: &[u8; 4], name: &str) -> Vec<usize> {
-    let utf16: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let starts =
-        (0..image.len() / 512).map(|sector| sector * 512).filter(|at| image[*at..].starts_with(signature));
-    starts
-        .filter(|at| image[*at..at + RECORD_SIZE].windows(utf16.len()).any(|window| window == utf16))
-        .collect()
-}
-
-fn record_of(image: &[u8], name: &str) -> usize {
-    let found = blocks_with_name(image, b"FILE", name);
-    // Directories keep the names of their files in their record as well; the file's own comes with its data.
-    *found.iter().find(|at| attribute(image, **at, 0x90).is_none()).unwrap()
-}
-
-/// Where in a record the attribute of a type begins.
-fn attribute(image: &[u8], record: usize, kind: u32) -> Option<usize> {
-    let u16_at = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
-    let u32_at = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
-    let mut at = record + u16_at(record + 0x14);
-    while u32_at(at) != u32::MAX {
-        if u32_at(at) == kind {
-            return Some(at);
-        }
-        at += u32_at(at + 4) as usize;
-    }
-    None
-}
+use support::{RECORD_SIZE, assert_tells, attribute, blocks_with_name, chain, everything, record_of};
 
 fn open(image: Vec<u8>) -> Result<FileTree, Error> {
     FileTree::open(Arc::new(image))
@@ -56,13 +23,7 @@ fn open(image: Vec<u8>) -> Result<FileTree, Error> {
 /// The whole chain of an error, as the program prints it.
 fn refusal(image: Vec<u8>) -> String {
     let Err(error) = open(image) else { panic!("opened") };
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    chain(&error)
 }
 
 /// Opens the fixture after one edit of the record of `file`.
@@ -71,13 +32,6 @@ fn refused_after(file: &str, edit: impl FnOnce(&mut Vec<u8>, usize)) -> String {
     let record = record_of(&image, file);
     edit(&mut image, record);
     refusal(image)
-}
-
-#[track_caller]
-fn assert_tells(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is not in {text:?}");
-    }
 }
 
 #[test]

@@ -16,7 +16,6 @@ pub(crate) mod kind {
     pub(crate) const DATA: u32 = 0x80;
     pub(crate) const INDEX_ROOT: u32 = 0x90;
     pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
-    pub(crate) const BITMAP: u32 = 0xb0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
     pub(crate) const EXTENDED_ATTRIBUTES: u32 = 0xe0;
     pub(super) const END: u32 = 0xffff_ffff;

@@ -6,12 +6,12 @@ use super::index::Listing;
 use super::inode::Inode;
 use super::mft::Mft;
 use super::scan::Inodes;
-use crate::error::{Error, Mismatch};
+use crate::error::Mismatch;
 use crate::parallel::map_in_order;
 
 /// What each directory shows; for files there is nothing.
 pub(crate) struct Listings {
-    by_inode: Vec<Option<Box<Result<Listing, Error>>>>,
+    by_inode: Vec<Option<Box<Listing>>>,
     /// Directories that were not read, because their index lies in clusters that another one was read from.
     sharing: HashSet<usize>,
     /// How many clusters may still be read for these.
@@ -33,14 +33,11 @@ impl Listings {
         for (index, listing) in read.into_iter().flatten() {
             by_inode[index] = Some(listing);
         }
-        Self { by_inode, sharing, budget: mft.geometry.clusters }
+        Self { by_inode, sharing, budget: mft.volume.size() / mft.geometry.cluster_size }
     }
 
     /// The listing of a directory that a path leads to; it is handed out once.
-    ///
-    /// # Errors
-    /// [`Error::Index`] when the index lies, [`Error::Read`] from below.
-    pub(crate) fn take(&mut self, mft: &Mft, inodes: &Inodes, index: usize) -> Result<Listing, Error> {
+    pub(crate) fn take(&mut self, mft: &Mft, inodes: &Inodes, index: usize) -> Listing {
         if let Some(listing) = self.by_inode[index].take() {
             return *listing;
         }
@@ -51,7 +48,8 @@ impl Listings {
             let claim: u64 = clusters(inode).map(|(start, end)| end - start).sum();
             let Some(rest) = self.budget.checked_sub(claim) else {
                 let found = "clusters that many directories use";
-                return Err(Mismatch::new(0, "an index of its own", found).in_index_block(inode.record, 0));
+                let mismatch = Mismatch::new(0, "an index of its own", found);
+                return Listing::unread(mismatch.in_index_block(inode.record, 0));
             };
             self.budget = rest;
         }
@@ -99,9 +97,9 @@ fn sharing(inodes: &Inodes, order: &[usize]) -> HashSet<usize> {
     sharing
 }
 
-fn read_one(mft: &Mft, inode: &Inode) -> Result<Listing, Error> {
+fn read_one(mft: &Mft, inode: &Inode) -> Listing {
     match &inode.index {
         Some(parts) => Listing::read(mft.volume.as_ref(), &mft.geometry, inode.record, parts),
-        None => Ok(Listing::default()),
+        None => Listing::default(),
     }
 }

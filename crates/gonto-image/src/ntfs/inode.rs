@@ -26,7 +26,7 @@ pub(crate) struct Inode {
 }
 
 /// `$STANDARD_INFORMATION`. Times are in units of 100 ns since 1601.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Standard {
     pub(crate) created: u64,
     pub(crate) modified: u64,
@@ -56,7 +56,6 @@ pub(crate) enum Encoding {
 pub(crate) struct IndexParts {
     pub(crate) root: Box<[u8]>,
     pub(crate) allocation: Option<Mapped>,
-    pub(crate) bitmap: Option<Stream>,
 }
 
 impl Inode {
@@ -113,7 +112,6 @@ pub(crate) struct Parts {
     pub(crate) data: Gathering,
     index_root: Gathering,
     index_allocation: Gathering,
-    index_bitmap: Gathering,
     reparse: Gathering,
     extended: Gathering,
 }
@@ -139,7 +137,6 @@ impl Parts {
                 (kind::DATA, []) => &mut self.data,
                 (kind::INDEX_ROOT, name) if name == I30 => &mut self.index_root,
                 (kind::INDEX_ALLOCATION, name) if name == I30 => &mut self.index_allocation,
-                (kind::BITMAP, name) if name == I30 => &mut self.index_bitmap,
                 (kind::REPARSE_POINT, _) => &mut self.reparse,
                 (kind::EXTENDED_ATTRIBUTES, _) => &mut self.extended,
                 _ => return Ok(()),
@@ -168,8 +165,7 @@ impl Parts {
                 }
                 None => None,
             };
-            let bitmap = self.index_bitmap.finish(geometry)?.map(|data| data.stream);
-            Some(IndexParts { root, allocation, bitmap })
+            Some(IndexParts { root, allocation })
         } else {
             None
         };

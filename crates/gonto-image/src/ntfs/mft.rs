@@ -103,13 +103,14 @@ impl Mft {
             .map_err(|source| Error::Read { what: "$MFT", offset: self.place(first), length, source })
     }
 
-    /// Whether some records are known to be empty without reading them.
+    /// Whether some records are known to hold nothing without reading them: they lie in a hole, or behind the end.
     pub(crate) fn is_hole(&self, first: u64, length: usize) -> bool {
         let at = first.saturating_mul(self.geometry.record_size as u64);
         let inside = at % self.geometry.cluster_size;
         let Some(extent) = self.runs.from(Vcn(at / self.geometry.cluster_size)) else { return false };
         let zeroes = match extent.lcn {
             None => u64::MAX,
+            Some(lcn) if self.geometry.offset(lcn) >= self.volume.size() => u64::MAX,
             Some(lcn) => self.volume.extent(self.geometry.offset(lcn) + inside).zeroes(),
         };
         let rest = extent.length.saturating_mul(self.geometry.cluster_size).saturating_sub(inside);

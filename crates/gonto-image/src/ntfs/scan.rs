@@ -18,12 +18,9 @@ pub(crate) struct Inodes {
 }
 
 impl Inodes {
-    /// Reads all of `$MFT`. Records that are free, continue others or lie are left out: only those that a directory leads
-    /// to matter, and [`find`](Self::find) tells what is wrong with them.
-    ///
-    /// # Errors
-    /// [`Error::Read`] when `$MFT` cannot be read.
-    pub(crate) fn scan(mft: &Mft) -> Result<Self, Error> {
+    /// Reads all of `$MFT`. Records that are free, continue others, lie or cannot be read are left out: only those that a
+    /// directory leads to matter, and [`find`](Self::find) tells what is wrong with them.
+    pub(crate) fn scan(mft: &Mft) -> Self {
         let record_size = mft.geometry.record_size;
         let records = usize::try_from(mft.records()).unwrap_or(usize::MAX);
         let per_chunk = CHUNK / record_size;
@@ -34,13 +31,13 @@ impl Inodes {
         let mut inodes: Vec<Inode> = Vec::new();
         let mut by_record = vec![0; records];
         for (chunk, found) in chunks.into_iter().enumerate() {
-            for (record, inode) in found? {
+            for (record, inode) in found {
                 inodes.push(inode);
                 by_record[chunk * per_chunk + record] =
                     u32::try_from(inodes.len()).expect("$MFT was held to less than 2^32 records");
             }
         }
-        Ok(Self { inodes, by_record })
+        Self { inodes, by_record }
     }
 
     /// All of them; a place in this slice is what [`find`](Self::find) gives.
@@ -59,7 +56,8 @@ impl Inodes {
     pub(crate) fn find(&self, mft: &Mft, reference: Reference) -> Result<usize, Error> {
         let index = self.find_any(mft, reference.record)?;
         let found = self.inodes[index].sequence;
-        if found == reference.sequence {
+        // Zero is no sequence number: whoever wrote it did not want it to be compared.
+        if found == reference.sequence || reference.sequence == 0 {
             return Ok(index);
         }
         let expected = format!("sequence number {}, as the directory says", reference.sequence);
@@ -81,23 +79,31 @@ impl Inodes {
 }
 
 /// The files in some records, each with the place of its record among them.
-fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Result<Vec<(usize, Inode)>, Error> {
+fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Vec<(usize, Inode)> {
     let record_size = mft.geometry.record_size;
     let length = count * record_size;
     if mft.is_hole(first as u64, length) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let mut raw = vec![0; length];
-    mft.read_raw(first as u64, &mut raw)?;
     let mut inodes = Vec::with_capacity(count);
+    if mft.read_raw(first as u64, &mut raw).is_ok() {
+        for (record, raw) in raw.chunks_exact_mut(record_size).enumerate() {
+            inodes.extend(live(mft, first + record, raw).map(|inode| (record, inode)));
+        }
+        return inodes;
+    }
+    // Most of the records of a chunk that cannot be read as a whole may still be readable.
     for (record, raw) in raw.chunks_exact_mut(record_size).enumerate() {
-        if is_live_base(raw)
-            && let Ok(inode) = Inode::read(mft, (first + record) as u64, raw)
-        {
-            inodes.push((record, inode));
+        if mft.read_raw((first + record) as u64, raw).is_ok() {
+            inodes.extend(live(mft, first + record, raw).map(|inode| (record, inode)));
         }
     }
-    Ok(inodes)
+    inodes
+}
+
+fn live(mft: &Mft, record: usize, raw: &mut [u8]) -> Option<Inode> {
+    if is_live_base(raw) { Inode::read(mft, record as u64, raw).ok() } else { None }
 }
 
 /// Reads a record again that the scan left out, to say what is wrong with it.

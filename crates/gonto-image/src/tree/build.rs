@@ -1,5 +1,9 @@
 //! From records and indexes to the tree: whatever the root's index leads to, level by level.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::damage::Damages;
 use super::entries::{Directory, Entry};
 use super::node::{Kind, Node, NodeId, Timestamp};
 use super::note::{Notes, Reason};
@@ -14,13 +18,14 @@ use crate::ntfs::scan::Inodes;
 use crate::ntfs::stream::{Mapped, Stream};
 use crate::ntfs::volume_record::VolumeRecord;
 use crate::ntfs::{FIRST_USER_RECORD, ROOT_RECORD, Reference};
+use crate::options::Damage;
 
 /// Reads everything and builds the tree.
-pub(super) fn build(mft: &Mft) -> Result<FileTree, Error> {
+pub(super) fn build(mft: &Mft, damage: Damage) -> Result<FileTree, Error> {
     let volume = VolumeRecord::read(mft)?;
-    let inodes = Inodes::scan(mft)?;
+    let inodes = Inodes::scan(mft);
     let listings = Listings::read(mft, &inodes);
-    let mut builder = Builder::new(mft, inodes, listings, volume.label);
+    let mut builder = Builder::new(mft, damage, inodes, listings, volume.label);
     if volume.dirty {
         builder.tree.notes.add(Reason::DirtyVolume, String::new);
     }
@@ -33,6 +38,7 @@ pub(super) fn build(mft: &Mft) -> Result<FileTree, Error> {
 
 struct Builder<'m> {
     mft: &'m Mft,
+    damage: Damage,
     inodes: Inodes,
     listings: Listings,
     tree: FileTree,
@@ -40,6 +46,8 @@ struct Builder<'m> {
     node_of: Vec<u32>,
     /// For each node its inode: directories are entered when their turn comes.
     inode_of: Vec<u32>,
+    /// The nodes that stand for what is damaged.
+    damaged: HashMap<Reference, NodeId>,
     /// Links whose targets can only be looked up when the tree is whole.
     links: Vec<(NodeId, Reparse)>,
 }
@@ -55,7 +63,7 @@ const DEFAULT_MODE: u32 = 0o755;
 const LONGEST_NAME: usize = 255;
 
 impl<'m> Builder<'m> {
-    fn new(mft: &'m Mft, inodes: Inodes, listings: Listings, label: String) -> Self {
+    fn new(mft: &'m Mft, damage: Damage, inodes: Inodes, listings: Listings, label: String) -> Self {
         let node_of = vec![0; inodes.all().len()];
         let tree = FileTree {
             volume: mft.volume.clone(),
@@ -65,9 +73,20 @@ impl<'m> Builder<'m> {
             parents: Vec::with_capacity(node_of.len()),
             directories: Vec::new(),
             notes: Notes::default(),
+            damage: Damages::default(),
             label,
         };
-        Self { mft, inodes, listings, tree, node_of, inode_of: Vec::new(), links: Vec::new() }
+        Self {
+            mft,
+            damage,
+            inodes,
+            listings,
+            tree,
+            node_of,
+            inode_of: Vec::new(),
+            damaged: HashMap::new(),
+            links: Vec::new(),
+        }
     }
 
     fn add_root(&mut self) -> Result<(), Error> {
@@ -85,8 +104,10 @@ impl<'m> Builder<'m> {
         let mut at = NodeId(0);
         while let Some(inode) = self.inode_of.get(at.index()).copied() {
             if let Content::Directory(index) = self.tree.contents[at.index()] {
-                let listing = self.listings.take(self.mft, &self.inodes, inode as usize);
-                let listing = listing.map_err(|error| self.about(at, None, error))?;
+                let mut listing = self.listings.take(self.mft, &self.inodes, inode as usize);
+                if let Some(error) = listing.damage.take() {
+                    self.tell_damage(at, None, *error)?;
+                }
                 self.tree.directories[index as usize] = self.enter(at, listing)?;
             }
             at = NodeId(at.0 + 1);
@@ -105,8 +126,10 @@ impl<'m> Builder<'m> {
                 self.note(dir, name, Reason::ImpossibleName);
                 continue;
             }
-            let (node, incomplete) =
-                self.add_name(dir, listed.reference()).map_err(|error| self.about(dir, Some(name), error))?;
+            let (node, incomplete) = match self.add_name(dir, listed.reference()) {
+                Ok(added) => added,
+                Err(error) => (self.add_damaged(dir, name, listed.reference(), error)?, None),
+            };
             if let Some(reason) = incomplete {
                 self.note(dir, name, reason);
             }
@@ -146,12 +169,8 @@ impl<'m> Builder<'m> {
     }
 
     fn add_node(&mut self, inode: usize, parent: NodeId) -> Result<(NodeId, Option<Reason>), Error> {
-        let count = |count: usize| {
-            let too_many = Error::TooMany { what: "files", found: count as u64, limit: u64::from(u32::MAX) };
-            u32::try_from(count).map_err(|_| too_many)
-        };
-        let (number, inode_number) = (count(self.tree.nodes.len())?, count(inode)?);
-        let next_directory = count(self.tree.directories.len())?;
+        let (number, inode_number) = (count_to_u32(self.tree.nodes.len())?, count_to_u32(inode)?);
+        let next_directory = count_to_u32(self.tree.directories.len())?;
         let seen = Seen::new(&mut self.inodes.all_mut()[inode], next_directory);
         if seen.node.kind == Kind::Directory {
             self.tree.directories.push(Directory::default());
@@ -166,6 +185,42 @@ impl<'m> Builder<'m> {
             self.links.push((id, link));
         }
         Ok((id, seen.incomplete))
+    }
+
+    /// The node that stands for what a name should lead to.
+    fn add_damaged(
+        &mut self,
+        dir: NodeId,
+        name: &[u8],
+        reference: Reference,
+        error: Error,
+    ) -> Result<NodeId, Error> {
+        let why = self.tell_damage(dir, Some(name), error)?;
+        if let Some(known) = self.damaged.get(&reference).copied() {
+            let links = &mut self.tree.nodes[known.index()].links;
+            *links = links.saturating_add(1);
+            return Ok(known);
+        }
+        let id = NodeId(count_to_u32(self.tree.nodes.len())?);
+        self.tree.nodes.push(node(Kind::File, 0, DEFAULT_MODE, &Standard::default()));
+        self.tree.contents.push(Content::Damaged(why));
+        self.tree.parents.push(dir);
+        // No directory, so that nobody is going to enter it.
+        self.inode_of.push(u32::MAX);
+        self.damaged.insert(reference, id);
+        Ok(id)
+    }
+
+    /// Keeps what is wrong with a name in a directory, or with the directory itself, where that is wanted.
+    fn tell_damage(&mut self, dir: NodeId, name: Option<&[u8]>, error: Error) -> Result<Arc<Error>, Error> {
+        if self.damage == Damage::Refuse || matches!(error, Error::TooMany { .. }) {
+            return Err(self.about(dir, name, error));
+        }
+        let why = Arc::new(error);
+        let mut damage = std::mem::take(&mut self.tree.damage);
+        damage.add(&why, || name.map_or_else(|| self.tree.path(dir), |name| self.child_path(dir, name)));
+        self.tree.damage = damage;
+        Ok(why)
     }
 
     fn note(&mut self, dir: NodeId, name: &[u8], reason: Reason) {
@@ -190,6 +245,11 @@ impl<'m> Builder<'m> {
             folder => format!("{folder}/{name}"),
         }
     }
+}
+
+fn count_to_u32(count: usize) -> Result<u32, Error> {
+    let limit = u64::from(u32::MAX);
+    u32::try_from(count).map_err(|_| Error::TooMany { what: "files", found: count as u64, limit })
 }
 
 /// Names that have no place in a Linux directory.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -142,4 +143,56 @@ fn hex(hash: Sha256) -> String {
 /// The disk in a container.
 pub(crate) fn disk(image: Arc<dyn ReadAt>) -> Arc<dyn ReadAt> {
     VirtualDisk::open(image, &Options::default()).unwrap().disk().clone()
+}
+
+/// The whole chain of an error, as the program prints it.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[track_caller]
+pub(crate) fn assert_tells(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+/// Of the fixture.
+pub(crate) const RECORD_SIZE: usize = 1024;
+
+/// Byte offsets in the image at which a record of a file or an index block with this name begins.
+pub(crate) fn blocks_with_name(image: &[u8], signature: &[u8; 4], name: &str) -> Vec<usize> {
+    let utf16: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let starts =
+        (0..image.len() / 512).map(|sector| sector * 512).filter(|at| image[*at..].starts_with(signature));
+    starts
+        .filter(|at| image[*at..at + RECORD_SIZE].windows(utf16.len()).any(|window| window == utf16))
+        .collect()
+}
+
+/// Where the record of the file with this name begins.
+pub(crate) fn record_of(image: &[u8], name: &str) -> usize {
+    let found = blocks_with_name(image, b"FILE", name);
+    // Directories keep the names of their files in their record as well; the file's own comes with its data.
+    *found.iter().find(|at| attribute(image, **at, 0x90).is_none()).unwrap()
+}
+
+/// Where in a record the attribute of a type begins.
+pub(crate) fn attribute(image: &[u8], record: usize, kind: u32) -> Option<usize> {
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
+    let u32_at = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let mut at = record + u16_at(record + 0x14);
+    while u32_at(at) != u32::MAX {
+        if u32_at(at) == kind {
+            return Some(at);
+        }
+        at += u32_at(at + 4) as usize;
+    }
+    None
 }
