@@ -4,7 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::guid::Guid;
+use crate::irregularity::Irregularity;
+use crate::layer::Layer;
 use crate::options::Options;
+use crate::parent::Descent;
 use crate::source::ReadAt;
 use crate::vhd;
 
@@ -18,6 +22,8 @@ pub enum Container {
     FixedVhd,
     /// A dynamic VHD: blocks that are there only when they were written.
     DynamicVhd,
+    /// A differencing VHD: what was written since it was made from its parent.
+    DifferencingVhd,
 }
 
 impl fmt::Display for Container {
@@ -26,6 +32,7 @@ impl fmt::Display for Container {
             Self::Raw => "raw disk",
             Self::FixedVhd => "fixed VHD",
             Self::DynamicVhd => "dynamic VHD",
+            Self::DifferencingVhd => "differencing VHD",
         })
     }
 }
@@ -36,42 +43,53 @@ pub struct VirtualDisk {
     layers: Vec<Layer>,
 }
 
-/// One image file of a virtual disk. There are several where it is differencing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Layer {
-    /// The name of a parent, as whoever found it says; empty for the image itself.
-    pub name: String,
-    /// What kind of container it is.
-    pub container: Container,
-    /// Bytes of the file.
-    pub file_size: u64,
-}
-
 impl VirtualDisk {
     /// Recognises the container of `image` by its content. What is no container that is known by name is taken for the bytes
-    /// of a disk.
+    /// of a disk. The parents of a differencing image are found by [`Options::parents`] and opened as well.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for the containers of other systems, [`Error::Vhd`] for a VHD that is damaged or, where
-    /// [`Options::container_only`] asks for it, for the bytes of a disk; [`Error::Read`] from below.
+    /// [`Error::Unsupported`] for the containers of other systems; [`Error::Vhd`] and [`Error::Checksum`] for a VHD that is
+    /// damaged or, where [`Options::container_only`] asks for it, for the bytes of a disk; [`Error::MissingParent`],
+    /// [`Error::Parent`] and [`Error::ParentChain`] for a differencing image whose chain is not whole; [`Error::Read`] from
+    /// below.
     pub fn open(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
+        Self::open_in(image, &Descent::new(options))
+    }
+
+    /// The same for an image of a chain.
+    pub(crate) fn open_in(image: Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Self, Error> {
         refuse_other_containers(image.as_ref())?;
-        let file_size = image.size();
-        let (container, disk): (_, Arc<dyn ReadAt>) = match vhd::open(&image)? {
-            Some(vhd::Disk::Fixed(disk)) => (Container::FixedVhd, Arc::new(disk)),
-            Some(vhd::Disk::Dynamic(disk)) => (Container::DynamicVhd, Arc::new(disk)),
-            None if options.container_only => {
-                return Err(Error::Vhd {
-                    structure: "footer",
-                    offset: file_size.saturating_sub(512),
-                    expected: "the cookie \"conectix\" at the start of the last 512 bytes".into(),
-                    found: "something else".into(),
-                });
-            }
-            None => (Container::Raw, image),
-        };
-        Ok(Self { disk, layers: vec![Layer { name: String::new(), container, file_size }] })
+        if let Some(disk) = vhd::open(&image, descent)? {
+            return Ok(disk);
+        }
+        let size = image.size();
+        if descent.options.container_only {
+            return Err(Error::Vhd {
+                structure: "footer",
+                offset: size.saturating_sub(512),
+                expected: "the cookie \"conectix\" at the start of the last 512 bytes".into(),
+                found: "something else".into(),
+            });
+        }
+        Ok(Self::new(image, Layer::new(Container::Raw, size, size), Vec::new()))
+    }
+
+    /// A disk made of an image file and those of its parent.
+    pub(crate) fn new(disk: Arc<dyn ReadAt>, layer: Layer, parents: Vec<Layer>) -> Self {
+        let mut layers = vec![layer];
+        layers.extend(parents);
+        Self { disk, layers }
+    }
+
+    /// The same with the name by which the image file was found.
+    pub(crate) fn named(mut self, name: String) -> Self {
+        self.layers[0].name = name;
+        self
+    }
+
+    /// Bytes and image files, for the disk of a child.
+    pub(crate) fn into_parts(self) -> (Arc<dyn ReadAt>, Vec<Layer>) {
+        (self.disk, self.layers)
     }
 
     /// The bytes of the disk.
@@ -91,6 +109,22 @@ impl VirtualDisk {
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
+
+    /// Bytes of a sector, 512 or 4096, as partition tables count; raw disks do not tell.
+    #[must_use]
+    pub fn sector_size(&self) -> Option<u32> {
+        self.layers[0].sector_size
+    }
+
+    /// What is not as it should be with any of the image files.
+    pub fn irregularities(&self) -> impl Iterator<Item = &Irregularity> {
+        self.layers.iter().flat_map(|layer| &layer.irregularities)
+    }
+}
+
+/// The identity by which children know an image; `None` for what is no container. Little of it is read.
+pub(crate) fn identity(image: &dyn ReadAt, options: &Options) -> Result<Option<Guid>, Error> {
+    vhd::identity(image, options)
 }
 
 /// Signatures at the start of files that are disk images, but not ours.

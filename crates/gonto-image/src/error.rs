@@ -50,6 +50,53 @@ pub enum Error {
         found: String,
     },
 
+    /// A structure of a container or a partition table whose checksum is wrong. It may be read all the same with
+    /// [`Options::ignore_checksums`](crate::Options::ignore_checksums).
+    #[error(
+        "the checksum of the {what} at byte {offset:#x} is wrong: expected {expected:#010x}, found {found:#010x}; \
+         fetch the image again, or read it all the same with --ignore-checksums"
+    )]
+    Checksum {
+        /// The structure, with the name of its container or table.
+        what: &'static str,
+        /// Byte offset of the checksum in the image file, or on the disk if it belongs to the partition table.
+        offset: u64,
+        /// What the bytes add up to.
+        expected: u32,
+        /// What stands there.
+        found: u32,
+    },
+
+    /// The parent of a differencing image is not where the image says.
+    #[error(
+        "the image is differencing, and its parent, the image with the identity {id}, was not found: looked for \
+         {looked_for}; put the parent beside the image, under the name that it had"
+    )]
+    MissingParent {
+        /// The identity that the parent must have.
+        id: String,
+        /// Where it was looked for, and what was there.
+        looked_for: String,
+    },
+
+    /// The parent of a differencing image cannot be opened.
+    #[error("cannot open the parent image {name}")]
+    Parent {
+        /// The name of the parent, as whoever found it says.
+        name: String,
+        /// Why not.
+        source: Box<Error>,
+    },
+
+    /// A chain of differencing images that does not end.
+    #[error(
+        "the chain of differencing images cannot be followed: {found}; fetch the images again, or merge them"
+    )]
+    ParentChain {
+        /// What is wrong with it.
+        found: String,
+    },
+
     /// A partition table that does not hold together.
     #[error(
         "the {table} partition table is damaged at byte {offset:#x} of the disk: expected {expected}, \
@@ -141,6 +188,23 @@ pub enum Error {
         /// How many would be read.
         limit: u64,
     },
+}
+
+/// A checksum that is wrong, in a structure whose place is not known: the caller adds the place and makes an [`Error`] of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrongChecksum {
+    /// Byte offset of the checksum in the structure.
+    pub(crate) at: usize,
+    pub(crate) expected: u32,
+    pub(crate) found: u32,
+}
+
+impl WrongChecksum {
+    /// `start` is where the structure begins.
+    pub(crate) fn in_the(self, what: &'static str, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::Checksum { what, offset, expected: self.expected, found: self.found }
+    }
 }
 
 /// What a parser says of bytes whose place it does not know: the caller adds the place and makes an [`Error`] of it.

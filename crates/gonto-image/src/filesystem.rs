@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::container::VirtualDisk;
 use crate::error::Error;
 use crate::options::Options;
 use crate::partition::{self, Partition, Role, Table};
@@ -21,8 +22,9 @@ impl Volume {
     /// # Errors
     /// [`Error::Unsupported`] when there is a file system, but another one; [`Error::NoVolume`] when there is none;
     /// [`Error::PartitionTable`] when the table or a partition's place in it is wrong.
-    pub fn find(disk: &Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
+    pub fn find(disk: &VirtualDisk, options: &Options) -> Result<Self, Error> {
         let _ = options;
+        let disk = disk.disk();
         match recognise(disk.as_ref())? {
             Some(FileSystem::Ntfs) => {
                 return Ok(Self { bytes: disk.clone(), table: Table::None, partition: None });
@@ -149,7 +151,8 @@ mod tests {
     use super::*;
 
     fn find(disk: &Arc<dyn ReadAt>) -> Result<Volume, Error> {
-        Volume::find(disk, &Options::default())
+        let options = Options::default();
+        Volume::find(&VirtualDisk::open(disk.clone(), &options)?, &options)
     }
 
     fn refusal(signature_at: usize, signature: &[u8]) -> String {

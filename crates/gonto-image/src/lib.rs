@@ -21,7 +21,7 @@
 //! Each layer turns one [`ReadAt`] into another, so that none of them knows what lies below it:
 //! ```text
 //! ImageFile          bytes of the image file                       source
-//!   └─ virtual disk  VHD fixed or dynamic, or the file itself      container, vhd
+//!   └─ virtual disk  VHD, with its parents, or the file itself     container, vhd, parent
 //!        └─ volume   one partition of GPT or MBR, or all of it     partition, filesystem
 //!             └─ NTFS  clusters -> runs -> files                   ntfs
 //!                  └─ FileTree  nodes, names, content              tree
@@ -44,7 +44,9 @@
 //! | --- | --- | --- |
 //! | [`source`](ReadAt) | the one trait for reading, the image file | |
 //! | [`container`](VirtualDisk) | which container it is | |
-//! | `vhd` | footer, dynamic header, block table | Virtual Hard Disk Image Format Specification 1.0 |
+//! | [`layer`](Layer) | what an image file tells of itself | |
+//! | `parent` | chains of differencing images | |
+//! | `vhd` | footer, dynamic header, block table, sector bitmaps, locators | Virtual Hard Disk Image Format Specification 1.0 |
 //! | [`options`](Options) | how an image is opened, who finds parents | |
 //! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
 //! | [`filesystem`](Volume) | which volume, which file system is on it | |
@@ -58,17 +60,24 @@
 mod container;
 mod error;
 mod filesystem;
+mod guid;
+mod irregularity;
+mod layer;
 mod ntfs;
 mod options;
 mod parallel;
+mod parent;
 pub mod partition;
 mod source;
 mod tree;
 mod vhd;
 
-pub use container::{Container, Layer, VirtualDisk};
+pub use container::{Container, VirtualDisk};
 pub use error::Error;
 pub use filesystem::Volume;
+pub use guid::Guid;
+pub use irregularity::Irregularity;
+pub use layer::{Blocks, Creator, Layer};
 pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
 pub use source::{Extent, ImageFile, Place, ReadAt};
 pub use tree::{Damaged, Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};

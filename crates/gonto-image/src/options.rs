@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::source::ReadAt;
 
@@ -79,9 +80,9 @@ pub trait Parents: Send + Sync {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ParentHint {
-    /// A path from the folder of the child.
+    /// A path from the folder of the child; some writers use slashes.
     Relative(String),
-    /// A path with a drive, a volume or (from a Mac) a `file:` address.
+    /// A path with a drive or a volume, or (from a Mac) a `file:` address.
     Absolute(String),
     /// The name of a file, which is to be looked for beside the child.
     Name(String),
@@ -93,6 +94,8 @@ pub struct Parent {
     pub name: String,
     /// Its bytes.
     pub image: Arc<dyn ReadAt>,
+    /// When it was changed last, if that is known: a child remembers it.
+    pub modified: Option<SystemTime>,
     /// Finds its own parents: their paths count from its own folder.
     pub parents: Arc<dyn Parents>,
 }

@@ -30,7 +30,7 @@ pub trait ReadAt: Send + Sync {
     fn size(&self) -> u64;
 
     /// Where the bytes from `offset` on come from, up to where that changes: the extent map of this source, one range at a
-    /// time. Nothing is read. Behind the end the length is 0.
+    /// time. Ranges that follow each other may be of the same kind. Nothing is read. Behind the end the length is 0.
     ///
     /// A source that holds its bytes itself, such as an image file, says that they lie where they are; this is the default.
     /// Layers above translate what those below say. That way a reader of the image file can be told where a file's data

@@ -78,7 +78,7 @@ impl FileTree {
     /// See [`Error`]: the container, the partition table or the file system is another one, is damaged, or cannot be read.
     pub fn open_with(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
         let disk = VirtualDisk::open(image, options)?;
-        Self::read(&Volume::find(disk.disk(), options)?, options)
+        Self::read(&Volume::find(&disk, options)?, options)
     }
 
     /// Reads the metadata of a volume.

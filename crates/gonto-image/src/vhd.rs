@@ -2,47 +2,90 @@
 //! version 1.0).
 //!
 //! ```text
-//! fixed     disk bytes ……………………………………………………………… footer
-//! dynamic   copy of the footer | dynamic header | block table (BAT) | blocks … | footer
-//!           block = sector bitmap, then block_size bytes of the disk
+//! fixed          disk bytes ……………………………………………………………… footer
+//! dynamic        copy of the footer | dynamic header | block table (BAT) | blocks … | footer
+//!                block = sector bitmap, then block_size bytes of the disk
+//! differencing   as dynamic; what the bitmaps do not show as written is the parent's
 //! ```
 //! All integers are big endian.
+//!
+//! # How big the disk is
+//! A footer tells two sizes: that of the disk, and cylinders × heads × sectors, which is smaller by rounding (at most a
+//! cylinder) or ends at 127 GiB. Virtual PC shows its guests the second one, and QEMU imitates it for some creators. Windows
+//! attaches every VHD with the first one, and what Windows shows is what counts here; the bytes before the smaller end are
+//! the same.
 
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use zerocopy::FromBytes;
 
-use crate::error::{Error, Mismatch};
+use crate::container::{Container, VirtualDisk};
+use crate::error::Error;
+use crate::guid::Guid;
+use crate::irregularity::Irregularity;
+use crate::layer::Layer;
+use crate::options::Options;
+use crate::parent::{Below, Descent};
 use crate::source::{ReadAt, Window};
+use crate::tree::Timestamp;
 
+mod bitmap;
+mod creator;
 mod dynamic;
+mod footer;
 mod format;
+mod header;
+mod locator;
+mod table;
 
 use dynamic::Dynamic;
-use format::{DiskType, FOOTER_SIZE, Footer};
+use footer::PlacedFooter;
+use format::DiskType;
+use header::PlacedHeader;
 
-/// The disk inside a VHD.
-pub(crate) enum Disk {
-    /// All bytes lie in the file, in order.
-    Fixed(Window),
-    /// Blocks lie in the file in any order, absent ones are zero.
-    Dynamic(Dynamic),
+/// Opens `image` as a VHD, with its parents; `None` when nothing in it says that it is one.
+pub(crate) fn open(image: &Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Option<VirtualDisk>, Error> {
+    let Some(mut footer) = PlacedFooter::find(image.as_ref(), descent.options)? else { return Ok(None) };
+    let disk_type = footer.disk_type()?;
+    let mut layer = layer(&mut footer, disk_type, image.size())?;
+    if disk_type == DiskType::Fixed {
+        return Ok(Some(VirtualDisk::new(Arc::new(open_fixed(image, &footer)?), layer, Vec::new())));
+    }
+    let header = PlacedHeader::read(image.as_ref(), &footer, descent.options, &mut layer.irregularities)?;
+    let (below, parents) = if disk_type == DiskType::Differencing {
+        let (below, parents) = open_parent(image.as_ref(), &footer, &header, descent, &mut layer)?;
+        (Some(below), parents)
+    } else {
+        (None, Vec::new())
+    };
+    let disk = Dynamic::open(image.clone(), &footer, &header, below, &mut layer.irregularities)?;
+    layer.blocks = Some(disk.blocks());
+    Ok(Some(VirtualDisk::new(Arc::new(disk), layer, parents)))
 }
 
-/// Opens `image` as a VHD; `None` when nothing in it says that it is one.
-///
-/// The footer at the end is the authority. Where it is damaged, the copy that dynamic disks keep at their start is used.
-pub(crate) fn open(image: &Arc<dyn ReadAt>) -> Result<Option<Disk>, Error> {
-    let Some(footer) = find_footer(image.as_ref())? else { return Ok(None) };
-    match footer.disk_type()? {
-        DiskType::Fixed => open_fixed(image, &footer).map(|disk| Some(Disk::Fixed(disk))),
-        DiskType::Dynamic => Dynamic::open(image.clone(), &footer).map(|disk| Some(Disk::Dynamic(disk))),
-        DiskType::Differencing => Err(Error::Unsupported {
-            what: "a differencing VHD".into(),
-            yet: true,
-            remedy: "merge it into its parent",
-        }),
-    }
+/// The unique id of a VHD.
+pub(crate) fn identity(image: &dyn ReadAt, options: &Options) -> Result<Option<Guid>, Error> {
+    Ok(PlacedFooter::find(image, options)?.map(|footer| footer.id()))
+}
+
+fn layer(footer: &mut PlacedFooter, disk_type: DiskType, file_size: u64) -> Result<Layer, Error> {
+    let container = match disk_type {
+        DiskType::Fixed => Container::FixedVhd,
+        DiskType::Dynamic => Container::DynamicVhd,
+        DiskType::Differencing => Container::DifferencingVhd,
+    };
+    let seconds = footer.footer.time_stamp.get();
+    Ok(Layer {
+        id: Some(footer.id()),
+        creator: creator::creator(&footer.footer),
+        created: (seconds != 0).then(|| time_of(seconds)),
+        // "Sector length": a VHD has always had 512 bytes.
+        sector_size: Some(512),
+        irregularities: std::mem::take(&mut footer.irregularities),
+        ..Layer::new(container, file_size, footer.disk_size()?)
+    })
 }
 
 fn open_fixed(image: &Arc<dyn ReadAt>, footer: &PlacedFooter) -> Result<Window, Error> {
@@ -56,70 +99,43 @@ fn open_fixed(image: &Arc<dyn ReadAt>, footer: &PlacedFooter) -> Result<Window, 
     })
 }
 
-/// A footer whose checksum holds, and where it was found.
-pub(crate) struct PlacedFooter {
-    footer: Footer,
-    offset: u64,
+fn open_parent(
+    image: &dyn ReadAt,
+    footer: &PlacedFooter,
+    header: &PlacedHeader,
+    descent: &Descent<'_>,
+    layer: &mut Layer,
+) -> Result<(Below, Vec<Layer>), Error> {
+    let link = locator::link(image, &header.header)?;
+    layer.parent_id = link.ids.first().copied();
+    let parent = descent.open_parent(footer.id(), &link)?;
+    let (disk, parents) = parent.disk.into_parts();
+    let stamp = header.header.parent_time_stamp.get();
+    if stamp != 0 && parent.modified.is_some_and(|modified| is_another_time(modified, stamp)) {
+        let parent = parents.first().map(|parent| parent.name.clone()).unwrap_or_default();
+        layer.irregularities.push(Irregularity::ParentTime { parent });
+    }
+    Ok((Below::new(disk), parents))
 }
 
-/// The biggest VHD that Windows attaches; block table entries are 32-bit sector numbers, so that there cannot be much more.
-const BIGGEST_DISK: u64 = 2040 << 30;
-
-impl PlacedFooter {
-    /// Size of the virtual disk in bytes. The geometry beside it is smaller by rounding, and Windows does not use it.
-    fn disk_size(&self) -> Result<u64, Error> {
-        let size = self.footer.current_size.get();
-        if size == 0 || size > BIGGEST_DISK {
-            let expected = "a disk size of 1 byte to 2040 GiB";
-            return Err(self.mismatch(format::CURRENT_SIZE_AT, expected, size));
-        }
-        Ok(size)
-    }
-
-    fn disk_type(&self) -> Result<DiskType, Error> {
-        let found = self.footer.disk_type.get();
-        DiskType::from_raw(found).ok_or_else(|| {
-            self.mismatch(format::DISK_TYPE_AT, "disk type 2 (fixed), 3 (dynamic) or 4 (differencing)", found)
-        })
-    }
-
-    fn mismatch(
-        &self,
-        at: usize,
-        expected: impl Into<std::borrow::Cow<'static, str>>,
-        found: impl ToString,
-    ) -> Error {
-        Mismatch::new(at, expected, found).in_vhd("footer", self.offset)
-    }
+/// File systems keep times to two seconds or better.
+fn is_another_time(modified: SystemTime, stamp: u32) -> bool {
+    let stamp = time_of(stamp).to_system_time();
+    let apart = modified.duration_since(stamp).or_else(|_| stamp.duration_since(modified));
+    apart.is_ok_and(|apart| apart > Duration::from_secs(2))
 }
 
-fn find_footer(image: &dyn ReadAt) -> Result<Option<PlacedFooter>, Error> {
-    let Some(last) = image.size().checked_sub(FOOTER_SIZE as u64) else { return Ok(None) };
-    let at_end = read_footer(image, last)?;
-    let problem = match at_end.verify() {
-        Ok(()) => return Ok(Some(PlacedFooter { footer: at_end, offset: last })),
-        Err(problem) => problem,
-    };
-    let copy = read_footer(image, 0)?;
-    if copy.verify().is_ok() && copy.disk_type.get() != DiskType::Fixed as u32 {
-        return Ok(Some(PlacedFooter { footer: copy, offset: 0 }));
-    }
-    if at_end.looks_like_one() || copy.has_cookie() {
-        return Err(problem.in_vhd("footer", last));
-    }
-    Ok(None)
-}
-
-fn read_footer(image: &dyn ReadAt, offset: u64) -> Result<Footer, Error> {
-    let mut bytes = [0; FOOTER_SIZE];
-    read(image, "the VHD footer", &mut bytes, offset)?;
-    Ok(zerocopy::transmute!(bytes))
+/// A moment by its seconds since 2000-01-01 UTC.
+fn time_of(seconds: u32) -> Timestamp {
+    /// 2000-01-01 as FILETIME.
+    const START_OF_2000: u64 = 125_911_584_000_000_000;
+    Timestamp::from_filetime(START_OF_2000 + u64::from(seconds) * 10_000_000)
 }
 
 /// Reads one structure of the container.
 fn read(image: &dyn ReadAt, what: &'static str, buf: &mut [u8], offset: u64) -> Result<(), Error> {
     let length = buf.len();
-    image.read_at(buf, offset).map_err(|source| Error::Read { what, offset, length, source })
+    image.read_at(buf, offset).map_err(|source: io::Error| Error::Read { what, offset, length, source })
 }
 
 /// Reads a structure of fixed layout.

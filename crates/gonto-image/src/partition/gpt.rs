@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::crc32::crc32;
 use super::{Partition, Role, read_part};
 use crate::error::{Error, Mismatch};
+use crate::guid::Guid;
 use crate::source::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";
@@ -56,16 +57,10 @@ struct Entry {
 }
 const _: () = assert!(size_of::<Entry>() == 128);
 
-const UNUSED: [u8; 16] = [0; 16];
-/// C12A7328-F81F-11D2-BA4B-00A0C93EC93B
-const EFI_SYSTEM: [u8; 16] =
-    [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
-/// E3C9E316-0B5C-4DB8-817D-F92DF00215AE
-const MICROSOFT_RESERVED: [u8; 16] =
-    [0x16, 0xe3, 0xc9, 0xe3, 0x5c, 0x0b, 0xb8, 0x4d, 0x81, 0x7d, 0xf9, 0x2d, 0xf0, 0x02, 0x15, 0xae];
-/// DE94BBA4-06D1-4D40-A16A-BFD50179D6AC
-const RECOVERY: [u8; 16] =
-    [0xa4, 0xbb, 0x94, 0xde, 0xd1, 0x06, 0x40, 0x4d, 0xa1, 0x6a, 0xbf, 0xd5, 0x01, 0x79, 0xd6, 0xac];
+const UNUSED: Guid = Guid::from_digits(0);
+const EFI_SYSTEM: Guid = Guid::from_digits(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
+const MICROSOFT_RESERVED: Guid = Guid::from_digits(0xe3c9e316_0b5c_4db8_817d_f92df00215ae);
+const RECOVERY: Guid = Guid::from_digits(0xde94bba4_06d1_4d40_a16a_bfd50179d6ac);
 
 /// Whether the signature stands where the primary header of some sector size would be.
 pub(super) fn has_primary_signature(disk: &dyn ReadAt) -> Result<bool, Error> {
@@ -208,7 +203,8 @@ fn partitions(entries: &[u8], entry_size: usize, sector: u64) -> Result<Vec<Part
     let mut partitions = Vec::new();
     for (index, bytes) in entries.chunks_exact(entry_size).enumerate() {
         let Ok((entry, _)) = Entry::read_from_prefix(bytes) else { continue };
-        if entry.partition_type_guid == UNUSED {
+        let kind = Guid::from_bytes(entry.partition_type_guid);
+        if kind == UNUSED {
             continue;
         }
         let (first, last) = (entry.starting_lba.get(), entry.ending_lba.get());
@@ -221,7 +217,7 @@ fn partitions(entries: &[u8], entry_size: usize, sector: u64) -> Result<Vec<Part
             let found = format!("sectors {first} to {last}");
             return Err(Mismatch::new(at, "a first sector before the last one", found));
         };
-        let role = match entry.partition_type_guid {
+        let role = match kind {
             EFI_SYSTEM => Role::EfiSystem,
             MICROSOFT_RESERVED => Role::MicrosoftReserved,
             RECOVERY => Role::Recovery,
@@ -239,11 +235,9 @@ mod tests {
     use super::*;
     use zerocopy::FromZeros;
 
-    /// EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, basic data.
-    const BASIC_DATA: [u8; 16] =
-        [0xa2, 0xa0, 0xd0, 0xeb, 0xe5, 0xb9, 0x33, 0x44, 0x87, 0xc0, 0x68, 0xb6, 0xb7, 0x26, 0x99, 0xc7];
+    const BASIC_DATA: Guid = Guid::from_digits(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
 
-    fn disk(sector: usize, entries: &[([u8; 16], u64, u64)]) -> Vec<u8> {
+    fn disk(sector: usize, entries: &[(Guid, u64, u64)]) -> Vec<u8> {
         let sectors = 200;
         let mut disk = vec![0; sectors * sector];
         disk[446 + 4] = 0xee;
@@ -251,7 +245,7 @@ mod tests {
         let mut array = vec![0; 128 * 128];
         for (number, (kind, first, last)) in entries.iter().enumerate() {
             let entry = Entry::mut_from_bytes(&mut array[number * 128..][..128]).unwrap();
-            entry.partition_type_guid = *kind;
+            entry.partition_type_guid = kind.to_bytes();
             entry.starting_lba = (*first).into();
             entry.ending_lba = (*last).into();
         }

@@ -3,10 +3,12 @@
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::error::Mismatch;
+use crate::error::{Mismatch, WrongChecksum};
 
 pub(super) const SECTOR: u64 = 512;
 pub(super) const FOOTER_SIZE: usize = 512;
+/// Virtual PC before 2004 left the last byte of the footer out ("Hard Disk Footer Format").
+pub(super) const SHORT_FOOTER_SIZE: usize = 511;
 
 const FOOTER_COOKIE: [u8; 8] = *b"conectix";
 const HEADER_COOKIE: [u8; 8] = *b"cxsparse";
@@ -23,14 +25,18 @@ pub(super) struct Footer {
     pub(super) data_offset: U64,
     /// Seconds since 2000-01-01 UTC.
     pub(super) time_stamp: U32,
+    /// The mark of the program that made the disk.
     pub(super) creator_application: [u8; 4],
+    /// Its version: the major one in the upper half.
     pub(super) creator_version: U32,
+    /// `Wi2k` for Windows, `Mac ` for a Macintosh.
     pub(super) creator_host_os: [u8; 4],
     pub(super) original_size: U64,
-    /// Size of the disk in bytes.
+    /// Size of the disk in bytes. The geometry below is smaller by rounding.
     pub(super) current_size: U64,
-    /// Cylinders (two bytes), heads, sectors a track.
-    pub(super) disk_geometry: U32,
+    pub(super) cylinders: U16,
+    pub(super) heads: u8,
+    pub(super) sectors_per_track: u8,
     pub(super) disk_type: U32,
     pub(super) checksum: U32,
     pub(super) unique_id: [u8; 16],
@@ -71,11 +77,14 @@ impl Footer {
         self.has_cookie() || (version && kind)
     }
 
-    pub(super) fn verify(&self) -> Result<(), Mismatch> {
-        if !self.has_cookie() {
-            let found = self.cookie.escape_ascii();
-            return Err(Mismatch::new(0, "the cookie \"conectix\"", format!("\"{found}\"")));
+    pub(super) fn check_cookie(&self) -> Result<(), Mismatch> {
+        if self.has_cookie() {
+            return Ok(());
         }
+        Err(Mismatch::new(0, "the cookie \"conectix\"", format!("\"{}\"", self.cookie.escape_ascii())))
+    }
+
+    pub(super) fn check_sum(&self) -> Result<(), WrongChecksum> {
         verify_checksum(self.as_bytes(), FOOTER_CHECKSUM_AT, self.checksum.get())
     }
 }
@@ -95,11 +104,14 @@ pub(super) struct DynamicHeader {
     /// Bytes of the disk in a block, without its sector bitmap; a power of two, 2 MiB as a rule.
     pub(super) block_size: U32,
     pub(super) checksum: U32,
+    /// The unique id of the parent of a differencing disk.
     pub(super) parent_unique_id: [u8; 16],
+    /// When the parent's file was changed last, in seconds since 2000-01-01 UTC; Windows leaves it zero.
     pub(super) parent_time_stamp: U32,
     pub(super) reserved: U32,
+    /// Name or path of the parent, in UTF-16, up to a zero.
     pub(super) parent_unicode_name: [U16; 256],
-    pub(super) parent_locators: [[u8; 24]; 8],
+    pub(super) parent_locators: [ParentLocator; 8],
     pub(super) reserved2: [u8; 256],
 }
 const _: () = assert!(size_of::<DynamicHeader>() == 1024);
@@ -110,22 +122,38 @@ pub(super) const BLOCK_SIZE_AT: usize = std::mem::offset_of!(DynamicHeader, bloc
 const HEADER_CHECKSUM_AT: usize = std::mem::offset_of!(DynamicHeader, checksum);
 
 impl DynamicHeader {
-    pub(super) fn verify(&self) -> Result<(), Mismatch> {
-        if self.cookie != HEADER_COOKIE {
-            let found = self.cookie.escape_ascii();
-            return Err(Mismatch::new(0, "the cookie \"cxsparse\"", format!("\"{found}\"")));
+    pub(super) fn check_cookie(&self) -> Result<(), Mismatch> {
+        if self.cookie == HEADER_COOKIE {
+            return Ok(());
         }
+        Err(Mismatch::new(0, "the cookie \"cxsparse\"", format!("\"{}\"", self.cookie.escape_ascii())))
+    }
+
+    pub(super) fn check_sum(&self) -> Result<(), WrongChecksum> {
         verify_checksum(self.as_bytes(), HEADER_CHECKSUM_AT, self.checksum.get())
     }
 }
 
+/// One way to the parent ("Dynamic Disk Header Format", parent locator entries).
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+pub(super) struct ParentLocator {
+    /// What kind of path it is; zero for an entry that is not used.
+    pub(super) platform_code: [u8; 4],
+    /// Room for the path: in sectors, says the specification; Windows writes bytes.
+    pub(super) data_space: U32,
+    /// Bytes of the path.
+    pub(super) data_length: U32,
+    pub(super) reserved: U32,
+    /// Byte offset of the path in the file.
+    pub(super) data_offset: U64,
+}
+const _: () = assert!(size_of::<ParentLocator>() == 24);
+
 /// The checksum is the one's complement of the sum of all bytes, its own field taken as zero.
-fn verify_checksum(bytes: &[u8], checksum_at: usize, stored: u32) -> Result<(), Mismatch> {
-    let computed = checksum(bytes, checksum_at);
-    if computed == stored {
-        return Ok(());
-    }
-    Err(Mismatch::new(checksum_at, format!("the checksum {computed:#010x}"), format!("{stored:#010x}")))
+fn verify_checksum(bytes: &[u8], at: usize, found: u32) -> Result<(), WrongChecksum> {
+    let expected = checksum(bytes, at);
+    if expected == found { Ok(()) } else { Err(WrongChecksum { at, expected, found }) }
 }
 
 pub(super) fn checksum(bytes: &[u8], checksum_at: usize) -> u32 {

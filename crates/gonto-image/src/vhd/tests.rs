@@ -1,7 +1,9 @@
 //! VHDs that are built byte by byte, sound ones and broken ones.
 
-use super::format::{DynamicHeader, checksum};
+use super::format::{DynamicHeader, Footer, checksum};
 use super::*;
+use crate::options::{Parent, ParentHint, Parents};
+use crate::source::{Extent, Place};
 use zerocopy::{FromZeros, IntoBytes};
 
 const BLOCK: usize = 64 << 10;
@@ -48,8 +50,19 @@ fn seal(header: &mut DynamicHeader) {
     header.checksum = checksum(header.as_bytes(), std::mem::offset_of!(DynamicHeader, checksum)).into();
 }
 
-fn open_bytes(image: Vec<u8>) -> Result<Option<Disk>, Error> {
-    open(&(Arc::new(image) as Arc<dyn ReadAt>))
+fn open_with(image: Vec<u8>, options: &Options) -> Result<Option<VirtualDisk>, Error> {
+    open(&(Arc::new(image) as Arc<dyn ReadAt>), &Descent::new(options))
+}
+
+fn open_bytes(image: Vec<u8>) -> Result<Option<VirtualDisk>, Error> {
+    open_with(image, &Options::default())
+}
+
+/// A disk of the container that is expected, and what is irregular about it.
+fn opened(image: Vec<u8>, container: Container) -> (Arc<dyn ReadAt>, Vec<String>) {
+    let disk = open_bytes(image).unwrap().unwrap();
+    assert_eq!(disk.container(), container);
+    (disk.disk().clone(), disk.irregularities().map(ToString::to_string).collect())
 }
 
 fn message(image: Vec<u8>) -> String {
@@ -59,7 +72,7 @@ fn message(image: Vec<u8>) -> String {
     }
 }
 
-fn content(disk: &dyn ReadAt) -> Vec<u8> {
+fn content(disk: &Arc<dyn ReadAt>) -> Vec<u8> {
     let mut bytes = vec![0x77; usize::try_from(disk.size()).unwrap()];
     disk.read_at(&mut bytes, 0).unwrap();
     bytes
@@ -74,15 +87,15 @@ fn edit_header(image: &mut [u8], edit: impl FnOnce(&mut DynamicHeader)) {
 #[test]
 fn a_fixed_disk_is_what_lies_before_the_footer() {
     let disk: Vec<u8> = (0..2048u32).map(|n| n.to_le_bytes()[0]).collect();
-    let Ok(Some(Disk::Fixed(opened))) = open_bytes(fixed(&disk)) else { panic!("not fixed") };
-    assert_eq!(content(&opened), disk);
+    assert_eq!(content(&opened(fixed(&disk), Container::FixedVhd).0), disk);
 }
 
 #[test]
 fn blocks_are_found_in_any_order_and_absent_ones_are_zero() {
     let size = 3 * BLOCK + 512;
     let image = dynamic(size, &[Some(1), None, Some(3), Some(4)]);
-    let Ok(Some(Disk::Dynamic(opened))) = open_bytes(image) else { panic!("not dynamic") };
+    let (opened, irregularities) = opened(image, Container::DynamicVhd);
+    assert_eq!(irregularities, [""; 0]);
     let mut expected = [vec![1; BLOCK], vec![0; BLOCK], vec![3; BLOCK], vec![4; BLOCK]].concat();
     expected.truncate(size);
     assert_eq!(content(&opened), expected);
@@ -108,8 +121,10 @@ fn a_damaged_footer_of_a_dynamic_disk_is_replaced_by_its_copy() {
         let mut image = dynamic(BLOCK, &[Some(5)]);
         let last = image.len() - 512;
         image[last + damage] ^= 0x20;
-        let Ok(Some(Disk::Dynamic(opened))) = open_bytes(image) else { panic!("not dynamic") };
+        let (opened, irregularities) = opened(image, Container::DynamicVhd);
         assert_eq!(content(&opened), vec![5; BLOCK]);
+        let told = format!("the VHD's footer at byte {last:#x} is damaged (");
+        assert!(irregularities[0].starts_with(&told), "{irregularities:?}");
     }
 }
 
@@ -118,7 +133,7 @@ fn a_damaged_footer_of_a_fixed_disk_is_refused() {
     let sound = fixed(&[0; 4096]);
     let mut image = sound.clone();
     image[4096 + 50] ^= 1;
-    assert!(message(image).contains("the VHD's footer at byte 0x1040 is damaged: expected the checksum"));
+    assert!(message(image).contains("the checksum of the VHD's footer at byte 0x1040 is wrong: expected 0x"));
     let mut image = sound;
     image[4096] = b'C';
     let message = message(image);
@@ -138,12 +153,6 @@ fn a_dynamic_disk_with_both_footers_damaged_is_refused() {
 fn a_fixed_disk_that_was_cut_is_refused() {
     let image = [&[0; 2048][..], footer(2, 4096).as_bytes()].concat();
     assert!(message(image).contains("4096 bytes: the file is cut short"));
-}
-
-#[test]
-fn a_differencing_disk_is_refused_by_name() {
-    let image = [&[0; 2048][..], footer(4, 4096).as_bytes()].concat();
-    assert_eq!(message(image), "a differencing VHD is not read yet: merge it into its parent");
 }
 
 #[test]
@@ -176,7 +185,7 @@ fn impossible_headers_are_refused() {
     assert!(refused(|header| header.table_offset = 600.into()).contains("overlaps"));
     let mut image = sound.clone();
     image[HEADER_AT + 40] ^= 1;
-    assert!(message(image).contains("dynamic header at byte 0x224"));
+    assert!(message(image).contains("the VHD's dynamic header at byte 0x224 is wrong"));
 }
 
 #[test]
@@ -196,4 +205,254 @@ fn blocks_outside_the_file_or_on_each_other_are_refused() {
     assert!(with_entry(1, 3).contains("found one that overlaps the block table"));
     let first = u32::from_be_bytes(sound[TABLE_AT..TABLE_AT + 4].try_into().unwrap());
     assert!(with_entry(1, first - 1).contains("overlaps block"));
+}
+
+#[test]
+fn a_footer_without_its_last_byte_is_one() {
+    let disk = vec![7; 1000];
+    let mut image = fixed(&disk);
+    image.pop();
+    assert_eq!(content(&opened(image.clone(), Container::FixedVhd).0), disk);
+    image[1000 + 50] ^= 1;
+    assert!(message(image).contains("the checksum of the VHD's footer"));
+    let mut image = dynamic(BLOCK, &[Some(5)]);
+    image.pop();
+    assert_eq!(opened(image, Container::DynamicVhd).1, [""; 0]);
+}
+
+#[test]
+fn wrong_checksums_can_be_ignored() {
+    let ignoring = Options { ignore_checksums: true, ..Options::default() };
+    let told = |image: Vec<u8>| {
+        let strict = open_bytes(image.clone()).err().unwrap().to_string();
+        assert!(strict.contains("--ignore-checksums"), "{strict}");
+        let disk = open_with(image, &ignoring).unwrap().unwrap();
+        assert!(content(disk.disk()).iter().all(|byte| *byte == 5));
+        disk.irregularities().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut image = fixed(&[5; 4096]);
+    image[4096 + 70] ^= 1;
+    let expected = "the checksum of the VHD's footer at byte 0x1000 is wrong, which was ignored";
+    assert_eq!(told(image), [expected]);
+    let mut image = dynamic(BLOCK, &[Some(5)]);
+    let last = image.len() - 512;
+    for at in [70, last + 70, HEADER_AT + 50] {
+        image[at] ^= 1;
+    }
+    assert_eq!(told(image).len(), 2);
+}
+
+#[test]
+fn a_table_that_leaves_out_less_than_a_cylinder_is_as_its_writer_meant_it() {
+    let size = BLOCK as u64 + 1024;
+    let with_geometry = |cylinders: u16| {
+        let mut image = dynamic(BLOCK, &[Some(5)]);
+        let footer_at = image.len() - 512;
+        let footer = Footer::mut_from_bytes(&mut image[footer_at..]).unwrap();
+        footer.current_size = size.into();
+        footer.cylinders = cylinders.into();
+        (footer.heads, footer.sectors_per_track) = (2, 4);
+        footer.checksum = checksum(footer.as_bytes(), 64).into();
+        image
+    };
+    let (disk, irregularities) = opened(with_geometry(16), Container::DynamicVhd);
+    assert_eq!(content(&disk), [vec![5; BLOCK], vec![0; 1024]].concat());
+    assert_eq!(disk.extent(BLOCK as u64 + 1), Extent { length: 1023, place: Place::Zero });
+    assert!(irregularities[0].contains("covers 65536 of the disk's 66560 bytes"), "{irregularities:?}");
+    // The geometry reaches behind the table: the table is damaged.
+    assert!(message(with_geometry(17)).contains("at least 2 blocks"));
+}
+
+#[test]
+fn the_end_of_a_block_may_be_left_out_where_nothing_was_written() {
+    let mut image = dynamic(BLOCK, &[Some(5)]);
+    let footer = image.split_off(image.len() - 512);
+    image.truncate(image.len() - BLOCK + 10 * 512);
+    let bitmap = image.len() - 11 * 512;
+    image[bitmap..bitmap + 512].fill(0);
+    image.extend(&footer);
+    let (disk, _) = opened(image.clone(), Container::DynamicVhd);
+    assert_eq!(content(&disk), [vec![5; 10 * 512], vec![0; BLOCK - 10 * 512]].concat());
+    assert_eq!(disk.extent(10 * 512), Extent { length: BLOCK as u64 - 10 * 512, place: Place::Zero });
+    image[bitmap + 1] = 0x20;
+    let text = message(image);
+    assert!(text.contains("expected block 0 to end before byte"), "{text}");
+    assert!(text.contains("that its sector 10, which was written, would end at byte"), "{text}");
+}
+
+/// A child of `parent`: for each block the sectors that it holds, as bits of which the first is the highest, and what it
+/// holds there.
+fn child(id: u8, parent: u8, disk_size: usize, blocks: &[Option<(u8, u8)>]) -> Vec<u8> {
+    let mut image =
+        dynamic(disk_size, &blocks.iter().map(|block| block.map(|(_, fill)| fill)).collect::<Vec<_>>());
+    let footer_at = image.len() - 512;
+    let footer = Footer::mut_from_bytes(&mut image[footer_at..]).unwrap();
+    footer.disk_type = 4.into();
+    footer.unique_id = [id; 16];
+    footer.checksum = checksum(footer.as_bytes(), 64).into();
+    edit_header(&mut image, |header| {
+        header.parent_unique_id = [parent; 16];
+        for (unit, slot) in "parent.vhd".encode_utf16().zip(&mut header.parent_unicode_name) {
+            *slot = unit.into();
+        }
+    });
+    for (number, block) in blocks.iter().enumerate() {
+        let Some((bits, _)) = block else { continue };
+        let entry: [u8; 4] = image[TABLE_AT + number * 4..][..4].try_into().unwrap();
+        let bitmap = u32::from_be_bytes(entry) as usize * 512;
+        image[bitmap..bitmap + 512].fill(0);
+        image[bitmap] = *bits;
+    }
+    image
+}
+
+fn with_id(mut image: Vec<u8>, id: u8) -> Vec<u8> {
+    let footer_at = image.len() - 512;
+    let footer = Footer::mut_from_bytes(&mut image[footer_at..]).unwrap();
+    footer.unique_id = [id; 16];
+    footer.checksum = checksum(footer.as_bytes(), 64).into();
+    image
+}
+
+/// Gives the same images for every hint, one after another as they are asked for by their children.
+struct Folder(Vec<Vec<u8>>);
+
+impl Parents for Folder {
+    fn find(&self, hint: &ParentHint) -> io::Result<Option<Parent>> {
+        let ParentHint::Name(name) = hint else { return Ok(None) };
+        let Some((first, others)) = self.0.split_first() else { return Ok(None) };
+        Ok(Some(Parent {
+            name: name.clone(),
+            image: Arc::new(first.clone()),
+            modified: Some(SystemTime::UNIX_EPOCH),
+            parents: Arc::new(Folder(others.to_vec())),
+        }))
+    }
+}
+
+fn open_chain(mut chain: Vec<Vec<u8>>) -> Result<VirtualDisk, Error> {
+    let parents = chain.split_off(1);
+    let options = Options { parents: Arc::new(Folder(parents)), ..Options::default() };
+    open_with(chain.remove(0), &options).map(Option::unwrap)
+}
+
+#[test]
+fn the_bitmaps_of_a_child_decide_for_each_sector() {
+    // A parent that ends in the middle of the child's second block.
+    let base = with_id(fixed(&[1; BLOCK + 1024]), 1);
+    let middle = child(2, 1, 2 * BLOCK, &[Some((0b0110_0000, 2)), None]);
+    let top = child(3, 2, 3 * BLOCK, &[Some((0b0011_0000, 3)), Some((0b0100_0000, 4)), None]);
+    let disk = open_chain(vec![top, middle, base]).unwrap();
+    let mut expected = [vec![1; BLOCK + 1024], vec![0; 2 * BLOCK - 1024]].concat();
+    expected[512..1024].fill(2);
+    expected[1024..2048].fill(3);
+    expected[BLOCK + 512..BLOCK + 1024].fill(4);
+    assert_eq!(content(disk.disk()), expected);
+    let mut across = [9; 700];
+    disk.disk().read_at(&mut across, 900).unwrap();
+    assert_eq!(across, expected[900..1600]);
+
+    let containers: Vec<_> = disk.layers().iter().map(|layer| (layer.container, &*layer.name)).collect();
+    let differencing = Container::DifferencingVhd;
+    assert_eq!(
+        containers,
+        [(differencing, ""), (differencing, "parent.vhd"), (Container::FixedVhd, "parent.vhd"),]
+    );
+    assert_eq!(disk.layers()[0].parent_id, disk.layers()[1].id);
+}
+
+#[test]
+fn extents_tell_which_file_of_the_chain_holds_each_sector() {
+    let base = with_id(fixed(&[1; BLOCK + 1024]), 1);
+    let middle = child(2, 1, 2 * BLOCK, &[Some((0b0110_0000, 2)), None]);
+    let top = child(3, 2, 3 * BLOCK, &[Some((0b0011_0000, 3)), Some((0b0100_0000, 4)), None]);
+    let files = [top.clone(), middle.clone(), base.clone()];
+    let disk = open_chain(vec![top, middle, base]).unwrap();
+    let expected = content(disk.disk());
+    let (mut offset, mut lengths) = (0, Vec::new());
+    while offset < disk.disk().size() {
+        let extent = disk.disk().extent(offset);
+        let length = usize::try_from(extent.length).unwrap();
+        let bytes = &expected[usize::try_from(offset).unwrap()..][..length];
+        match extent.place {
+            Place::Image { layer, offset } => {
+                assert_eq!(bytes, &files[layer as usize][usize::try_from(offset).unwrap()..][..length]);
+            }
+            Place::Zero => assert!(bytes.iter().all(|byte| *byte == 0)),
+            Place::Derived => panic!("nothing is made here"),
+        }
+        lengths.push(length / 512);
+        offset += extent.length;
+    }
+    // The base, its child, the top, the base | the base, the top, nothing | nothing.
+    assert_eq!(lengths, [1, 1, 2, 124, 1, 1, 126, 128]);
+}
+
+#[test]
+fn a_parent_must_have_the_identity_that_the_child_names() {
+    let top = child(3, 2, BLOCK, &[None]);
+    let message = open_chain(vec![top.clone(), with_id(fixed(&[1; BLOCK]), 9)]).err().unwrap().to_string();
+    assert!(message.contains("with the identity 02020202-0202-0202-0202-020202020202, was not found"));
+    assert!(message.contains("beside it parent.vhd (another image, 09090909-"), "{message}");
+    let message = open_chain(vec![top.clone(), vec![0; 4096]]).err().unwrap().to_string();
+    assert!(message.contains("parent.vhd (no VHD or VHDX)"), "{message}");
+    let message = open_chain(vec![top]).err().unwrap().to_string();
+    assert!(message.contains("parent.vhd (none there); put the parent beside the image"), "{message}");
+}
+
+#[test]
+fn a_damaged_parent_is_named() {
+    let mut base = with_id(dynamic(BLOCK, &[Some(1)]), 1);
+    base[TABLE_AT..TABLE_AT + 4].copy_from_slice(&7u32.to_be_bytes()[..]);
+    base.truncate(base.len() - 512 - BLOCK / 2);
+    let footer = with_id([footer(3, BLOCK as u64).as_bytes()].concat(), 1);
+    base.extend(footer);
+    let error = open_chain(vec![child(2, 1, BLOCK, &[None]), base]).err().unwrap();
+    assert_eq!(error.to_string(), "cannot open the parent image parent.vhd");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("the VHD's block table at byte 0x600 is damaged"), "{source}");
+}
+
+#[test]
+fn a_chain_that_turns_in_a_circle_or_has_no_end_is_refused() {
+    let message = |chain| match open_chain(chain) {
+        Err(error) => std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+            .last()
+            .unwrap()
+            .to_string(),
+        Ok(_) => panic!("opened"),
+    };
+    let itself = message(vec![child(2, 2, BLOCK, &[None])]);
+    assert!(itself.contains("02020202-0202-0202-0202-020202020202 is its own ancestor"), "{itself}");
+    let circle = (0..5).map(|n| child(2 + n % 2, 3 - n % 2, BLOCK, &[None])).collect();
+    assert!(message(circle).contains("is its own ancestor"));
+    let endless = (0..=200).map(|n| child(n, n + 1, BLOCK, &[None])).collect();
+    assert!(message(endless).contains("it has more than 128 images"));
+}
+
+#[test]
+fn another_time_of_the_parent_is_told() {
+    let mut top = child(2, 1, BLOCK, &[None]);
+    edit_header(&mut top, |header| header.parent_time_stamp = 1000.into());
+    let disk = open_chain(vec![top, with_id(fixed(&[1; BLOCK]), 1)]).unwrap();
+    let told: Vec<_> = disk.irregularities().map(ToString::to_string).collect();
+    assert_eq!(told, ["the parent parent.vhd has another time than when the child was made from it"]);
+}
+
+#[test]
+fn what_a_footer_tells_of_itself_is_kept() {
+    let mut image = dynamic(2 * BLOCK, &[Some(5), None]);
+    let footer_at = image.len() - 512;
+    let footer = Footer::mut_from_bytes(&mut image[footer_at..]).unwrap();
+    footer.creator_application = *b"win ";
+    footer.creator_version = 0x0006_0001.into();
+    footer.time_stamp = 86_400.into();
+    footer.checksum = checksum(footer.as_bytes(), 64).into();
+    let disk = open_bytes(image).unwrap().unwrap();
+    let layer = &disk.layers()[0];
+    assert_eq!(layer.blocks, Some(crate::layer::Blocks { size: BLOCK as u64, total: 2, present: 1 }));
+    assert_eq!(layer.creator.as_ref().unwrap().program, "Windows 7 or Server 2008 R2");
+    // 2000-01-02.
+    assert_eq!(layer.created.unwrap().unix_nanos(), 946_771_200_000_000_000);
+    assert_eq!((layer.disk_size, disk.sector_size()), (2 * BLOCK as u64, Some(512)));
 }
