@@ -51,12 +51,14 @@
 //! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
 //! | [`filesystem`](Volume) | which volume, which file system is on it | |
 //! | `ntfs` | records, attributes, runs, indexes | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
+//! | [`compression`] | LZNT1, XPRESS-Huffman, LZX | \[MS-XCA\], \[MS-PATCH\] |
 //! | [`tree`](FileTree) | the file tree, links, notes | |
 //!
 //! # What is absent
 //! No path of the host, no network, no clock, no environment, no logging, no async, no unsafe code.
 #![forbid(unsafe_code)]
 
+pub mod compression;
 mod container;
 mod error;
 mod filesystem;
