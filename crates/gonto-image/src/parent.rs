@@ -24,6 +24,27 @@ pub(crate) struct Link {
     pub(crate) ids: Vec<Guid>,
 }
 
+impl Link {
+    /// Adds the file names that the paths end with: children and parents are moved together more often than not.
+    pub(crate) fn new(paths: Vec<ParentHint>, ids: Vec<Guid>) -> Self {
+        let mut hints: Vec<ParentHint> = Vec::new();
+        let names: Vec<ParentHint> = paths.iter().filter_map(file_name).collect();
+        for hint in paths.into_iter().chain(names) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        Self { hints, ids }
+    }
+}
+
+/// The last component of a path.
+fn file_name(hint: &ParentHint) -> Option<ParentHint> {
+    let (ParentHint::Relative(path) | ParentHint::Absolute(path) | ParentHint::Name(path)) = hint;
+    let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
+    (!name.is_empty()).then(|| ParentHint::Name(name.to_owned()))
+}
+
 /// A parent.
 pub(crate) struct Found {
     pub(crate) disk: VirtualDisk,

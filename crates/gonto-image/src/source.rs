@@ -1,7 +1,7 @@
 //! Where bytes come from.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
 
 #[cfg(unix)]
@@ -85,13 +85,24 @@ pub struct ImageFile {
 }
 
 impl ImageFile {
-    /// Takes an open file. Its size is looked up once, here: cached images never change.
+    /// Takes an open file or disk of the host. Its size is looked up once, here: cached images never change.
     ///
     /// # Errors
-    /// What the system says when it is asked for the size.
-    pub fn new(file: File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
+    /// [`io::ErrorKind::IsADirectory`], or what the system says when it is asked for the size.
+    pub fn new(mut file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // A disk has no length, but an end.
+        let size = if metadata.is_file() { metadata.len() } else { file.seek(SeekFrom::End(0))? };
         Ok(Self { file, size })
+    }
+
+    /// The file, for those who read it in other ways as well.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
     }
 }
 

@@ -35,6 +35,7 @@ use windows as sys;
 
 mod command;
 mod error;
+pub mod image_file;
 mod interrupt;
 mod mount_point;
 mod notice;

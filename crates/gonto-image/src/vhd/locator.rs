@@ -11,31 +11,25 @@ use crate::source::ReadAt;
 /// The longest path of Windows in UTF-16, 32767 units and a zero. A locator that claims more holds no path.
 const LONGEST_PATH: u32 = 64 << 10;
 
-/// Collects the ways to the parent: relative paths, absolute ones, then the file names alone, because children and parents
-/// are moved together more often than not.
+/// Collects the ways to the parent: relative paths, absolute ones, then its name.
 pub(super) fn link(image: &dyn ReadAt, header: &DynamicHeader) -> Result<Link, Error> {
-    let (mut relative, mut absolute) = (Vec::new(), Vec::new());
+    let (mut paths, mut absolute) = (Vec::new(), Vec::new());
     for locator in &header.parent_locators {
         match read_path(image, locator)? {
-            Some(ParentHint::Relative(path)) => relative.push(ParentHint::Relative(path)),
+            Some(ParentHint::Relative(path)) => paths.push(ParentHint::Relative(path)),
             Some(hint) => absolute.push(hint),
             None => {}
         }
     }
+    paths.append(&mut absolute);
     let units: Vec<u16> = header.parent_unicode_name.iter().map(|unit| unit.get()).collect();
-    let name = text(&units);
-    if is_absolute(&name) {
-        absolute.push(ParentHint::Absolute(name.clone()));
+    // Windows writes the whole path here, others the name of the file.
+    match text(&units) {
+        name if name.is_empty() => {}
+        name if name.contains(['\\', '/']) => paths.push(ParentHint::Absolute(name)),
+        name => paths.push(ParentHint::Name(name)),
     }
-    let mut hints: Vec<ParentHint> = Vec::new();
-    let names: Vec<ParentHint> = relative.iter().chain(&absolute).filter_map(file_name).collect();
-    let own_name = file_name(&ParentHint::Name(name));
-    for hint in relative.into_iter().chain(absolute).chain(own_name).chain(names) {
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    Ok(Link { hints, ids: vec![Guid::from_bytes(header.parent_unique_id)] })
+    Ok(Link::new(paths, vec![Guid::from_bytes(header.parent_unique_id)]))
 }
 
 fn read_path(image: &dyn ReadAt, locator: &ParentLocator) -> Result<Option<ParentHint>, Error> {
@@ -85,18 +79,6 @@ fn utf16(bytes: &[u8]) -> String {
 fn text(units: &[u16]) -> String {
     let text = units.split(|unit| *unit == 0).next().unwrap_or_default();
     String::from_utf16_lossy(text).trim_start_matches('\u{feff}').to_owned()
-}
-
-fn is_absolute(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    path.starts_with(['\\', '/']) || path.starts_with("file:") || bytes.get(1) == Some(&b':')
-}
-
-/// The last component of a path.
-fn file_name(hint: &ParentHint) -> Option<ParentHint> {
-    let (ParentHint::Relative(path) | ParentHint::Absolute(path) | ParentHint::Name(path)) = hint;
-    let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
-    (!name.is_empty()).then(|| ParentHint::Name(name.to_owned()))
 }
 
 #[cfg(test)]

@@ -28,29 +28,35 @@ mod unpack;
 mod unpacked;
 mod wire;
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gonto_image::{FileTree, ImageFile, Reason};
+use gonto_image::{FileTree, Reason};
 use rustix::mount::MountFlags;
 
+use crate::image_file::{self, ParentSearch};
 use crate::{Error, Image, MountPoint, Notice, Notices, Options};
 
 pub use session::Session;
 pub use shared::Mounts;
 
-/// The file tree of an image, and the descriptor from which it is read.
-fn open_image(image: &Path) -> Result<(Arc<FileTree>, RawFd), Error> {
-    let opened = |source| Error::OpenImage { image: image.to_owned(), source };
-    let file = File::open(image).map_err(opened)?;
-    let fd = file.as_raw_fd();
-    let file = ImageFile::new(file).map_err(opened)?;
-    let options = gonto_image::Options { container_only: true, ..gonto_image::Options::default() };
-    let tree = FileTree::open_with(Arc::new(file), &options)
+/// The file tree of an image, and the descriptors from which it is read: those of the image and its parents. An image of the
+/// cache has its parents there as well, beside it.
+fn open_image(image: &Path) -> Result<(Arc<FileTree>, Vec<RawFd>), Error> {
+    let opened = image_file::open(image, ParentSearch::Siblings)
+        .map_err(|source| Error::OpenImage { image: image.to_owned(), source })?;
+    let options = gonto_image::Options {
+        container_only: true,
+        parents: opened.parents.clone(),
+        ..gonto_image::Options::default()
+    };
+    let tree = FileTree::open_with(opened.image.clone(), &options)
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
-    Ok((Arc::new(tree), fd))
+    // They stay open as long as the tree is there.
+    let descriptors = opened.files().iter().map(|file| file.file().as_raw_fd()).collect();
+    Ok((Arc::new(tree), descriptors))
 }
 
 /// Flags of every mount: nothing in an image is a device or changes who somebody is.

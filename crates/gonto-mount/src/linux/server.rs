@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use super::fuse::TreeFs;
 
 /// Starts a process that serves `device` until it is unmounted. `keep` are the descriptors that the server needs: the image
-/// file behind the tree, and the lock that tells that it lives. Returns when the server answers the kernel.
+/// files behind the tree, and the lock that tells that it lives. Returns when the server answers the kernel.
 ///
 /// # Errors
 /// When no process can be started, or the kernel breaks the connection off.

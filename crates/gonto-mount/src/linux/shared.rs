@@ -93,7 +93,7 @@ pub(super) fn mount(
     if let Some(shown) = join(&locked, image, folder, &holder)? {
         return Ok(shown);
     }
-    let (tree, image_fd) = open_image(&image.file)?;
+    let (tree, image_files) = open_image(&image.file)?;
     let last = locked.mounts()?.into_iter().map(|(_, _, mounted)| mounted.order).max();
     let (server_lock, lock_file) = locked.new_server_lock()?;
     let missing = folders::missing_folders(folder)?;
@@ -102,7 +102,7 @@ pub(super) fn mount(
         options,
         image: &image.file,
         tree,
-        image_fd,
+        image_files,
         lock_file,
         held: None,
         path: PathBuf::new(),
@@ -180,7 +180,8 @@ struct NewMount<'a> {
     options: &'a Options,
     image: &'a Path,
     tree: Arc<FileTree>,
-    image_fd: RawFd,
+    /// The files that the tree is read from.
+    image_files: Vec<RawFd>,
     /// Who has a copy of this descriptor is the server.
     lock_file: File,
     /// Keeps the folder of the mount point from being removed.
@@ -350,7 +351,8 @@ impl NewMount<'_> {
     fn serve(&self, device: std::os::fd::OwnedFd) -> io::Result<()> {
         // A process of its own has nobody to tell anything.
         let file_system = TreeFs::new(self.tree.clone(), self.image, Notices::new(drop));
-        let mut keep = vec![self.image_fd, self.lock_file.as_raw_fd()];
+        let mut keep = self.image_files.clone();
+        keep.push(self.lock_file.as_raw_fd());
         keep.extend(self.held.as_ref().map(AsRawFd::as_raw_fd));
         server::start(file_system, device, &keep)
     }
