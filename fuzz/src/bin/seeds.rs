@@ -1,0 +1,201 @@
+//! Makes inputs for the fuzz targets out of real images: `seeds FOLDER IMAGE…` writes `FOLDER/TARGET/IMAGE` for each
+//! target that takes sparse images.
+//!
+//! An image is opened, and what was read and is not zero is what it needs. Records that are free stay out; what is left out of a
+//! *small* one, piece by piece, as long as the same files are found, is not needed either.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use gonto_fuzz::mend::{mend, undo_fixups};
+use gonto_fuzz::sparse::{Image, Piece};
+use gonto_image::{FileTree, ImageFile, Kind, NodeId, Options, ReadAt, VirtualDisk, Volume, partition};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("usage: seeds FOLDER IMAGE…")?;
+    for path in arguments {
+        let path = Path::new(&path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let image: Arc<dyn ReadAt> = Arc::new(ImageFile::new(File::open(path)?)?);
+        for (target, seed) in seeds(&image) {
+            let input = seed.encode();
+            if input.len() > BIGGEST_SEED {
+                eprintln!("{name}: {target}: {} bytes are too many", input.len());
+                continue;
+            }
+            let folder = Path::new(&folder).join(target);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(&name), &input)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bigger inputs make a fuzzer slow.
+const BIGGEST_SEED: usize = 128 << 10;
+
+const SECTOR: u64 = 512;
+
+/// What each target gets of an image; nothing where the image is none of its kind.
+fn seeds(image: &Arc<dyn ReadAt>) -> Vec<(&'static str, Image)> {
+    let options = Options::default();
+    let mut found = Vec::new();
+    let container = |source: Arc<dyn ReadAt>| {
+        let Ok(disk) = VirtualDisk::open(source, &Options::default()) else { return };
+        let _ = disk.disk().read_at(&mut [0; 512], 0);
+        let _ = disk.disk().read_at(&mut [0; 512], disk.disk().size() / 2);
+    };
+    found.push(("vhd", needed(image, container)));
+    if let Ok(disk) = VirtualDisk::open(image.clone(), &options) {
+        let table = |source: Arc<dyn ReadAt>| {
+            let _ = partition::table(source.as_ref());
+            let _ = Volume::find(&source, &Options::default());
+        };
+        found.push(("partitions", needed(disk.disk(), table)));
+        if let Ok(volume) = Volume::find(disk.disk(), &options) {
+            let seed = needed(volume.bytes(), |source| drop(listing(source)));
+            found.push(("ntfs", reduced(&seed)));
+            found.push(("verify", seed));
+            found.push(("tree", reduced(&needed(image, |source| drop(listing(source))))));
+        }
+    }
+    found
+}
+
+/// Path, size and the beginning of the content of one file.
+type Listed = (Vec<u8>, u64, Vec<u8>);
+
+/// What a volume shows; `None` where it is refused.
+fn listing(image: Arc<dyn ReadAt>) -> Option<Vec<Listed>> {
+    let tree = FileTree::open(image).ok()?;
+    let mut listing = Vec::new();
+    let mut folders = vec![(Vec::new(), tree.root())];
+    while let Some((path, folder)) = folders.pop() {
+        for (name, id) in tree.entries(folder).iter() {
+            let path = [&path[..], b"/", name].concat();
+            if tree.node(id).kind == Kind::Directory {
+                folders.push((path.clone(), id));
+            }
+            listing.push((path, tree.node(id).size, beginning(&tree, id)));
+        }
+    }
+    listing.sort();
+    Some(listing)
+}
+
+fn beginning(tree: &FileTree, id: NodeId) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    let count = tree.read_at(id, &mut bytes, 0).unwrap_or(0);
+    bytes.truncate(count);
+    bytes
+}
+
+/// What `work` reads of an image.
+fn needed(image: &Arc<dyn ReadAt>, work: impl FnOnce(Arc<dyn ReadAt>)) -> Image {
+    let watched = Arc::new(Watched { image: image.clone(), sectors: Mutex::default() });
+    work(watched.clone());
+    let sectors = watched.sectors.lock().expect("nothing panicked while it was held").clone();
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut covered = 0;
+    for sector in sectors {
+        let at = sector * SECTOR;
+        if at < covered {
+            continue;
+        }
+        let piece = piece(image.as_ref(), at);
+        covered = at + piece.bytes.len().max(512) as u64;
+        if !piece.bytes.is_empty() {
+            pieces.push(piece);
+        }
+    }
+    Image { size: image.size(), pieces }
+}
+
+/// The structure, or just the sector, that begins at `at`, as it means itself; empty when it is zero or free.
+fn piece(image: &dyn ReadAt, at: u64) -> Piece {
+    let mut bytes = vec![0; 4096.min(usize::try_from(image.size() - at).unwrap_or(4096))];
+    if image.read_at(&mut bytes, at).is_err() {
+        bytes.clear();
+    }
+    let length = match bytes.first_chunk::<4>() {
+        Some(b"FILE" | b"INDX" | b"RSTR" | b"RCRD") => {
+            let strides = usize::from(u16::from_le_bytes([bytes[6], bytes[7]])).saturating_sub(1);
+            strides * 512
+        }
+        Some(b"cxsp") => 1024,
+        Some(b"head" | b"loge" | b"regi" | b"meta") => 4096,
+        _ => 512,
+    };
+    bytes.truncate(length.max(512));
+    match bytes.first_chunk::<4>() {
+        // Free records, and what a list of attributes reads behind its end.
+        Some(b"FILE") if bytes[0x16] & 1 == 0 => bytes.clear(),
+        Some(b"FILE" | b"INDX" | b"RSTR" | b"RCRD") => undo_fixups(&mut bytes),
+        _ => {}
+    }
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(used);
+    Piece { at, as_it_is: false, bytes }
+}
+
+/// An image without what does not change its listing.
+fn reduced(image: &Image) -> Image {
+    let same =
+        |image: &Image, expected: &Option<Vec<Listed>>| listing(Arc::new(mend(image.clone()))) == *expected;
+    let expected = listing(Arc::new(mend(image.clone())));
+    let mut image = image.clone();
+    if expected.is_none() {
+        return image;
+    }
+    let mut step = 16;
+    while step > 0 {
+        let mut at = 0;
+        while at < image.pieces.len() {
+            let mut without = image.clone();
+            without.pieces.drain(at..(at + step).min(image.pieces.len()));
+            if same(&without, &expected) {
+                image = without;
+            } else {
+                at += step;
+            }
+        }
+        step /= 4;
+    }
+    image
+}
+
+/// Remembers which sectors were read.
+struct Watched {
+    image: Arc<dyn ReadAt>,
+    sectors: Mutex<BTreeSet<u64>>,
+}
+
+impl ReadAt for Watched {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.image.read_at(buf, offset)?;
+        let mut sectors = self.sectors.lock().expect("nothing panicked while it was held");
+        let first = offset / SECTOR;
+        let read = (offset + buf.len() as u64).div_ceil(SECTOR);
+        // Zero sectors are none.
+        sectors.extend((first..read).filter(|sector| {
+            let start = usize::try_from((sector * SECTOR).saturating_sub(offset)).unwrap_or(usize::MAX);
+            let end = usize::try_from((sector + 1) * SECTOR - offset).unwrap_or(usize::MAX).min(buf.len());
+            buf[start.min(end)..end].iter().any(|byte| *byte != 0)
+        }));
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.image.size()
+    }
+
+    fn extent(&self, offset: u64) -> gonto_image::Extent {
+        self.image.extent(offset)
+    }
+}

@@ -1,0 +1,164 @@
+//! Uses what was opened as a mount and an extraction would, and looks for contradictions.
+
+use std::collections::HashSet;
+
+use gonto_image::{FileTree, Kind, NodeId, Place, ReadAt};
+
+/// A sound reader gives these for every input; more of it only costs time.
+const MOST_EXTENTS: usize = 256;
+const MOST_READ: u64 = 4 << 20;
+
+/// Reads a layer at the places where something changes. `image` is the file that its extents count in.
+pub fn layer(layer: &dyn ReadAt, image: &dyn ReadAt) {
+    let size = layer.size();
+    let mut at = 0;
+    for _ in 0..MOST_EXTENTS {
+        if at >= size {
+            break;
+        }
+        let extent = layer.extent(at);
+        assert!(extent.length > 0, "the extent at {at} of {size} bytes is empty");
+        assert!(extent.length <= size - at, "the extent at {at} is longer than the rest");
+        compare(layer, at, extent.length.min(512), extent.place, image);
+        let last = extent.length.saturating_sub(300);
+        let place = match extent.place {
+            Place::Image { layer, offset } => Place::Image { layer, offset: offset + last },
+            other => other,
+        };
+        compare(layer, at + last, extent.length - last, place, image);
+        at += extent.length;
+    }
+    assert_eq!(layer.extent(size).length, 0, "there is an extent behind the end");
+    assert!(layer.read_at(&mut [0; 2], size.saturating_sub(1)).is_err(), "more was read than there is");
+    assert!(layer.read_at(&mut [0; 1], u64::MAX).is_err());
+    for middle in [size / 2, size / 3] {
+        pieces_equal_the_whole(layer, middle, (size - middle).min(5000));
+    }
+}
+
+fn compare(layer: &dyn ReadAt, at: u64, length: u64, place: Place, image: &dyn ReadAt) {
+    let mut found = vec![0; length as usize];
+    let read = layer.read_at(&mut found, at);
+    match place {
+        Place::Image { layer: 0, offset } => {
+            let mut expected = vec![0; found.len()];
+            assert_eq!(
+                read.is_ok(),
+                image.read_at(&mut expected, offset).is_ok(),
+                "byte {at} in the image at {offset}"
+            );
+            assert!(
+                read.is_err() || found == expected,
+                "byte {at} lies elsewhere than in the image at {offset}"
+            );
+        }
+        Place::Zero => assert!(read.is_ok() && found.iter().all(|byte| *byte == 0), "byte {at} is not zero"),
+        Place::Image { .. } | Place::Derived => {}
+    }
+}
+
+fn pieces_equal_the_whole(layer: &dyn ReadAt, at: u64, length: u64) {
+    let mut whole = vec![0; length as usize];
+    if layer.read_at(&mut whole, at).is_err() {
+        return;
+    }
+    let mut place = at;
+    for expected in whole.chunks(701) {
+        let mut piece = vec![0; expected.len()];
+        layer.read_at(&mut piece, place).expect("a piece of what could be read");
+        assert!(piece == expected, "the bytes from {place} on change with the length of the read");
+        place += piece.len() as u64;
+    }
+}
+
+/// Looks at every node, name and link, reads content, and goes the way of an extraction.
+pub fn tree(tree: &FileTree) {
+    let mut may_read = MOST_READ;
+    let mut links = vec![0u32; tree.len()];
+    for id in (0..tree.len() as u32).map(NodeId) {
+        let node = tree.node(id);
+        assert!(node.mode <= 0o777);
+        let _ = (node.modified.to_system_time(), node.accessed.unix_nanos());
+        names(tree, id, &mut links);
+        match node.kind {
+            Kind::File => content(tree, id, &mut may_read),
+            Kind::Symlink => {
+                let target = tree.link_target(id);
+                assert!(!target.is_empty() && !target.contains(&0), "a link to {target:?}");
+                assert_eq!(node.size, target.len() as u64);
+                assert!(tree.read_at(id, &mut [0; 1], 0).is_err());
+            }
+            Kind::Directory => assert!(tree.read_at(id, &mut [0; 1], 0).is_err()),
+        }
+    }
+    for (node, links) in (0..).map(NodeId).zip(links).skip(1) {
+        assert_eq!(tree.node(node).links, links, "names that lead to {node:?}");
+    }
+    assert!(tree.notes().len() as u64 <= tree.note_count());
+    extraction(tree);
+}
+
+/// Names are sorted, unique and usable, and are found; everything has a folder that holds it.
+fn names(tree: &FileTree, dir: NodeId, links: &mut [u32]) {
+    let entries = tree.entries(dir);
+    assert!(entries.is_empty() || tree.node(dir).kind == Kind::Directory);
+    let mut before: &[u8] = b"";
+    for (name, child) in entries.iter() {
+        assert!(before < name, "{before:?} comes before {name:?}");
+        assert!(
+            !name.contains(&b'/') && !name.contains(&0) && name != b"." && name != b"..",
+            "{name:?} is shown"
+        );
+        assert_eq!(tree.lookup(dir, name), Some(child));
+        assert_eq!(tree.node(tree.parent(child)).kind, Kind::Directory);
+        links[child.0 as usize] += 1;
+        before = name;
+    }
+    assert_eq!(tree.lookup(dir, b"no such name\n"), None);
+}
+
+fn content(tree: &FileTree, file: NodeId, may_read: &mut u64) {
+    let size = tree.node(file).size;
+    assert!(i64::try_from(size).is_ok(), "no system has files of {size} bytes");
+    assert!(
+        tree.read_at(file, &mut [0; 9], size).is_ok_and(|count| count == 0)
+            || tree.read_at(file, &mut [0; 9], 0).is_err()
+    );
+    for at in [0, size / 2, size.saturating_sub(4096)] {
+        let length = (size - at).min(70_000).min(*may_read);
+        *may_read -= length;
+        let mut whole = vec![0; length as usize];
+        let Ok(count) = tree.read_at(file, &mut whole, at) else { continue };
+        assert_eq!(count as u64, length, "a short read");
+        let mut place = at;
+        for expected in whole.chunks(9001) {
+            let mut piece = vec![0; expected.len()];
+            let count = tree.read_at(file, &mut piece, place).expect("a piece of what could be read");
+            assert!(
+                count == piece.len() && piece == expected,
+                "the bytes from {place} on change with the length of the read"
+            );
+            place += count as u64;
+        }
+    }
+}
+
+/// Every directory is met once on the way down, so that whoever follows names comes to an end.
+fn extraction(tree: &FileTree) {
+    let mut met = HashSet::new();
+    let mut folders = vec![tree.root()];
+    while let Some(folder) = folders.pop() {
+        assert!(met.insert(folder), "a directory with two names");
+        let below = tree.entries(folder).iter().map(|(_, id)| id);
+        folders.extend(below.filter(|id| tree.node(*id).kind == Kind::Directory));
+    }
+}
+
+/// The message of an error is there, and so are those of its causes.
+pub fn error(error: &dyn std::error::Error) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        assert!(!error.to_string().is_empty());
+        next = error.source();
+    }
+}
