@@ -2,70 +2,81 @@
 
 use std::collections::HashSet;
 
-use gonto_image::{FileTree, Kind, NodeId, Place, ReadAt};
+use gonto_image::{FileTree, Kind, NodeId, Place, ReadAt, VirtualDisk};
+
+use crate::files::Files;
 
 /// A sound reader gives these for every input; more of it only costs time.
 const MOST_EXTENTS: usize = 256;
 const MOST_READ: u64 = 4 << 20;
 
-/// Reads a layer at the places where something changes. `image` is the file that its extents count in.
-pub fn layer(layer: &dyn ReadAt, image: &dyn ReadAt) {
-    let size = layer.size();
+/// The virtual disk, and what is told of its files.
+pub fn disk(disk: &VirtualDisk, files: &Files) {
+    assert!(disk.layers().len() <= files.0.len());
+    for (layer, file) in disk.layers().iter().zip(&files.0) {
+        assert_eq!(layer.file_size, file.size());
+    }
+    for irregularity in disk.irregularities() {
+        assert!(!irregularity.to_string().is_empty());
+    }
+    layer(disk.disk().as_ref(), files);
+}
+
+/// Reads a source at the places where something changes. Its extents lie in `files`.
+pub fn layer(source: &dyn ReadAt, files: &Files) {
+    let size = source.size();
     let mut at = 0;
     for _ in 0..MOST_EXTENTS {
         if at >= size {
             break;
         }
-        let extent = layer.extent(at);
+        let extent = source.extent(at);
         assert!(extent.length > 0, "the extent at {at} of {size} bytes is empty");
         assert!(extent.length <= size - at, "the extent at {at} is longer than the rest");
-        compare(layer, at, extent.length.min(512), extent.place, image);
+        compare(source, at, extent.length.min(512), extent.place, files);
         let last = extent.length.saturating_sub(300);
         let place = match extent.place {
             Place::Image { layer, offset } => Place::Image { layer, offset: offset + last },
             other => other,
         };
-        compare(layer, at + last, extent.length - last, place, image);
+        compare(source, at + last, extent.length - last, place, files);
         at += extent.length;
     }
-    assert_eq!(layer.extent(size).length, 0, "there is an extent behind the end");
-    assert!(layer.read_at(&mut [0; 2], size.saturating_sub(1)).is_err(), "more was read than there is");
-    assert!(layer.read_at(&mut [0; 1], u64::MAX).is_err());
+    assert_eq!(source.extent(size).length, 0, "there is an extent behind the end");
+    assert!(source.read_at(&mut [0; 2], size.saturating_sub(1)).is_err(), "more was read than there is");
+    assert!(source.read_at(&mut [0; 1], u64::MAX).is_err());
     for middle in [size / 2, size / 3] {
-        pieces_equal_the_whole(layer, middle, (size - middle).min(5000));
+        pieces_equal_the_whole(source, middle, (size - middle).min(5000));
     }
 }
 
-fn compare(layer: &dyn ReadAt, at: u64, length: u64, place: Place, image: &dyn ReadAt) {
+fn compare(source: &dyn ReadAt, at: u64, length: u64, place: Place, files: &Files) {
     let mut found = vec![0; length as usize];
-    let read = layer.read_at(&mut found, at);
+    let read = source.read_at(&mut found, at);
     match place {
-        Place::Image { layer: 0, offset } => {
+        Place::Image { layer, offset } => {
             let mut expected = vec![0; found.len()];
-            assert_eq!(
-                read.is_ok(),
-                image.read_at(&mut expected, offset).is_ok(),
-                "byte {at} in the image at {offset}"
-            );
+            let there = files.0[layer as usize].read_at(&mut expected, offset);
+            assert_eq!(read.is_ok(), there.is_ok(), "byte {at} in file {layer} at {offset}");
             assert!(
                 read.is_err() || found == expected,
-                "byte {at} lies elsewhere than in the image at {offset}"
+                "byte {at} lies elsewhere than in file {layer} at {offset}"
             );
         }
         Place::Zero => assert!(read.is_ok() && found.iter().all(|byte| *byte == 0), "byte {at} is not zero"),
-        Place::Image { .. } | Place::Derived => {}
+        Place::Derived => {}
     }
 }
 
-fn pieces_equal_the_whole(layer: &dyn ReadAt, at: u64, length: u64) {
+fn pieces_equal_the_whole(source: &dyn ReadAt, at: u64, length: u64) {
     let mut whole = vec![0; length as usize];
-    if layer.read_at(&mut whole, at).is_err() {
+    if source.read_at(&mut whole, at).is_err() {
         return;
     }
     let mut place = at;
     for expected in whole.chunks(701) {
         let mut piece = vec![0; expected.len()];
-        layer.read_at(&mut piece, place).expect("a piece of what could be read");
+        source.read_at(&mut piece, place).expect("a piece of what could be read");
         assert!(piece == expected, "the bytes from {place} on change with the length of the read");
         place += piece.len() as u64;
     }
@@ -95,6 +106,9 @@ pub fn tree(tree: &FileTree) {
         assert_eq!(tree.node(node).links, links, "names that lead to {node:?}");
     }
     assert!(tree.notes().len() as u64 <= tree.note_count());
+    for damaged in tree.damage() {
+        error(damaged);
+    }
     extraction(tree);
 }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod files;
 pub mod memory;
 pub mod mend;
 pub mod mutate;

@@ -4,6 +4,9 @@
 //! size: u64 | piece | piece | …         piece = place: u48 | length: u15 | as it is: u1 | bytes
 //! ```
 //! All numbers are little endian. What is left behind the last whole piece is passed over.
+//!
+//! The two highest bits of a place say which file of a chain of differencing images it is in; the place with all other bits
+//! set holds the size of such a parent.
 
 use std::io;
 
@@ -64,6 +67,43 @@ impl Image {
             input.extend(bytes);
         }
         input
+    }
+}
+
+/// Bits of a place in one file.
+pub const PLACE_BITS: u32 = 46;
+
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+
+impl Image {
+    /// The image and its parents, each as an image of its own.
+    pub fn into_layers(self) -> Vec<Self> {
+        let mut layers = vec![Self { size: self.size, pieces: Vec::new() }];
+        for mut piece in self.pieces {
+            let layer = (piece.at >> PLACE_BITS) as usize;
+            piece.at &= PLACE;
+            layers.resize(layers.len().max(layer + 1), Self::default());
+            match piece.bytes.first_chunk() {
+                Some(size) if piece.at == PLACE => layers[layer].size = u64::from_le_bytes(*size),
+                _ => layers[layer].pieces.push(piece),
+            }
+        }
+        layers
+    }
+
+    /// The other way.
+    pub fn from_layers(layers: Vec<Self>) -> Self {
+        let mut whole = Self { size: layers.first().map_or(0, |first| first.size), pieces: Vec::new() };
+        for (number, layer) in (0..).zip(layers) {
+            let base = number << PLACE_BITS;
+            if number > 0 {
+                let bytes = layer.size.to_le_bytes().to_vec();
+                whole.pieces.push(Piece { at: base | PLACE, as_it_is: false, bytes });
+            }
+            let pieces = layer.pieces.into_iter();
+            whole.pieces.extend(pieces.map(|piece| Piece { at: base | piece.at & PLACE, ..piece }));
+        }
+        whole
     }
 }
 

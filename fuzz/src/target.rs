@@ -1,17 +1,14 @@
 //! How a target takes sparse images.
 
-/// A fuzz target whose input is a sparse image: `fuzz_images!(BYTES, |disk| …)` gives it as a source of bytes to what may
-/// take that many bytes of memory.
+/// A fuzz target whose input is a sparse image: `fuzz_images!(BYTES, |files| …)` gives it, as [`Files`](crate::files::Files),
+/// to what may take that many bytes of memory.
 #[macro_export]
 macro_rules! fuzz_images {
-    ($memory:expr, |$disk:ident| $work:expr) => {
+    ($memory:expr, |$files:ident| $work:expr) => {
         ::libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-            let Some(image) = $crate::sparse::Image::decode(input) else { return };
-            $crate::memory::at_most($memory, || {
-                let $disk: ::std::sync::Arc<dyn ::gonto_image::ReadAt> =
-                    ::std::sync::Arc::new($crate::mend::mend(image));
-                $work
-            });
+            if let Some($files) = $crate::files::Files::of(input) {
+                $crate::memory::at_most($memory, || $work);
+            }
         });
 
         ::libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

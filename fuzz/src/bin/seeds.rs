@@ -12,9 +12,12 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use gonto_fuzz::mend::{mend, undo_fixups};
+use gonto_fuzz::files::Files;
+use gonto_fuzz::mend::undo_fixups;
 use gonto_fuzz::sparse::{Image, Piece};
-use gonto_image::{FileTree, ImageFile, Kind, NodeId, Options, ReadAt, VirtualDisk, Volume, partition};
+use gonto_image::{
+    FileTree, ImageFile, Kind, NodeId, Parent, ParentHint, Parents, ReadAt, VirtualDisk, Volume, partition,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -22,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in arguments {
         let path = Path::new(&path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let image: Arc<dyn ReadAt> = Arc::new(ImageFile::new(File::open(path)?)?);
-        for (target, seed) in seeds(&image) {
+        let files = chain(path)?;
+        for (target, seed) in seeds(&files) {
             let input = seed.encode();
             if input.len() > BIGGEST_SEED {
                 eprintln!("{name}: {target}: {} bytes are too many", input.len());
@@ -42,27 +45,67 @@ const BIGGEST_SEED: usize = 128 << 10;
 
 const SECTOR: u64 = 512;
 
+/// An image and those that it is differencing to, which lie beside it.
+fn chain(path: &Path) -> Result<Files, Box<dyn Error>> {
+    let open =
+        |path: &Path| -> io::Result<Arc<dyn ReadAt>> { Ok(Arc::new(ImageFile::new(File::open(path)?)?)) };
+    let mut files = vec![open(path)?];
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    loop {
+        let asked = Arc::new(Asked::default());
+        let mut options = Files(files.clone()).options();
+        // Whoever asks for one more than there are is at the end of the chain.
+        if files.len() == 1 {
+            options.parents = asked.clone();
+        }
+        if files.len() > 4 || VirtualDisk::open(files[0].clone(), &options).is_ok() {
+            return Ok(Files(files));
+        }
+        let names = asked.0.lock().expect("nothing panicked while it was held").clone();
+        match names.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
+            Some(parent) => files.push(open(&parent)?),
+            None => return Ok(Files(files)),
+        }
+    }
+}
+
+/// Remembers the names of the parents that it is asked for.
+#[derive(Default)]
+struct Asked(Mutex<Vec<String>>);
+
+impl Parents for Asked {
+    fn find(&self, hint: &ParentHint) -> io::Result<Option<Parent>> {
+        let (ParentHint::Relative(path) | ParentHint::Absolute(path) | ParentHint::Name(path)) = hint else {
+            return Ok(None);
+        };
+        let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
+        self.0.lock().expect("nothing panicked while it was held").push(name.to_owned());
+        Ok(None)
+    }
+}
+
 /// What each target gets of an image; nothing where the image is none of its kind.
-fn seeds(image: &Arc<dyn ReadAt>) -> Vec<(&'static str, Image)> {
-    let options = Options::default();
+fn seeds(files: &Files) -> Vec<(&'static str, Image)> {
+    let options = files.options();
     let mut found = Vec::new();
-    let container = |source: Arc<dyn ReadAt>| {
-        let Ok(disk) = VirtualDisk::open(source, &Options::default()) else { return };
+    let container = |files: &Files| {
+        let Ok(disk) = VirtualDisk::open(files.image(), &files.options()) else { return };
         let _ = disk.disk().read_at(&mut [0; 512], 0);
         let _ = disk.disk().read_at(&mut [0; 512], disk.disk().size() / 2);
     };
-    found.push(("vhd", needed(image, container)));
-    if let Ok(disk) = VirtualDisk::open(image.clone(), &options) {
-        let table = |source: Arc<dyn ReadAt>| {
-            let _ = partition::table(source.as_ref());
-            let _ = Volume::find(&source, &Options::default());
+    found.push(("vhd", needed(files, container)));
+    if let Ok(disk) = VirtualDisk::open(files.image(), &options) {
+        let table = |files: &Files| {
+            let options = files.options();
+            let _ = partition::table(files.image().as_ref());
+            let _ = VirtualDisk::open(files.image(), &options).and_then(|disk| Volume::find(&disk, &options));
         };
-        found.push(("partitions", needed(disk.disk(), table)));
-        if let Ok(volume) = Volume::find(disk.disk(), &options) {
-            let seed = needed(volume.bytes(), |source| drop(listing(source)));
+        found.push(("partitions", needed(&Files(vec![disk.disk().clone()]), table)));
+        if let Ok(volume) = Volume::find(&disk, &options) {
+            let seed = needed(&Files(vec![volume.bytes().clone()]), |files| drop(listing(files)));
             found.push(("ntfs", reduced(&seed)));
             found.push(("verify", seed));
-            found.push(("tree", reduced(&needed(image, |source| drop(listing(source))))));
+            found.push(("tree", reduced(&needed(files, |files| drop(listing(files))))));
         }
     }
     found
@@ -72,8 +115,8 @@ fn seeds(image: &Arc<dyn ReadAt>) -> Vec<(&'static str, Image)> {
 type Listed = (Vec<u8>, u64, Vec<u8>);
 
 /// What a volume shows; `None` where it is refused.
-fn listing(image: Arc<dyn ReadAt>) -> Option<Vec<Listed>> {
-    let tree = FileTree::open(image).ok()?;
+fn listing(files: &Files) -> Option<Vec<Listed>> {
+    let tree = FileTree::open_with(files.image(), &files.options()).ok()?;
     let mut listing = Vec::new();
     let mut folders = vec![(Vec::new(), tree.root())];
     while let Some((path, folder)) = folders.pop() {
@@ -96,25 +139,13 @@ fn beginning(tree: &FileTree, id: NodeId) -> Vec<u8> {
     bytes
 }
 
-/// What `work` reads of an image.
-fn needed(image: &Arc<dyn ReadAt>, work: impl FnOnce(Arc<dyn ReadAt>)) -> Image {
-    let watched = Arc::new(Watched { image: image.clone(), sectors: Mutex::default() });
-    work(watched.clone());
-    let sectors = watched.sectors.lock().expect("nothing panicked while it was held").clone();
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut covered = 0;
-    for sector in sectors {
-        let at = sector * SECTOR;
-        if at < covered {
-            continue;
-        }
-        let piece = piece(image.as_ref(), at);
-        covered = at + piece.bytes.len().max(512) as u64;
-        if !piece.bytes.is_empty() {
-            pieces.push(piece);
-        }
-    }
-    Image { size: image.size(), pieces }
+/// What `work` reads of the files.
+fn needed(files: &Files, work: impl FnOnce(&Files)) -> Image {
+    let watch =
+        |image: &Arc<dyn ReadAt>| Arc::new(Watched { image: image.clone(), sectors: Mutex::default() });
+    let watched: Vec<Arc<Watched>> = files.0.iter().map(watch).collect();
+    work(&Files(watched.iter().map(|file| file.clone() as Arc<dyn ReadAt>).collect()));
+    Image::from_layers(watched.iter().map(|file| file.pieces()).collect())
 }
 
 /// The structure, or just the sector, that begins at `at`, as it means itself; empty when it is zero or free.
@@ -146,9 +177,8 @@ fn piece(image: &dyn ReadAt, at: u64) -> Piece {
 
 /// An image without what does not change its listing.
 fn reduced(image: &Image) -> Image {
-    let same =
-        |image: &Image, expected: &Option<Vec<Listed>>| listing(Arc::new(mend(image.clone()))) == *expected;
-    let expected = listing(Arc::new(mend(image.clone())));
+    let shown = |image: &Image| Files::of(&image.encode()).and_then(|files| listing(&files));
+    let expected = shown(image);
     let mut image = image.clone();
     if expected.is_none() {
         return image;
@@ -159,7 +189,7 @@ fn reduced(image: &Image) -> Image {
         while at < image.pieces.len() {
             let mut without = image.clone();
             without.pieces.drain(at..(at + step).min(image.pieces.len()));
-            if same(&without, &expected) {
+            if shown(&without) == expected {
                 image = without;
             } else {
                 at += step;
@@ -174,6 +204,26 @@ fn reduced(image: &Image) -> Image {
 struct Watched {
     image: Arc<dyn ReadAt>,
     sectors: Mutex<BTreeSet<u64>>,
+}
+
+impl Watched {
+    fn pieces(&self) -> Image {
+        let sectors = self.sectors.lock().expect("nothing panicked while it was held").clone();
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut covered = 0;
+        for sector in sectors {
+            let at = sector * SECTOR;
+            if at < covered {
+                continue;
+            }
+            let piece = piece(self.image.as_ref(), at);
+            covered = at + piece.bytes.len().max(512) as u64;
+            if !piece.bytes.is_empty() {
+                pieces.push(piece);
+            }
+        }
+        Image { size: self.image.size(), pieces }
+    }
 }
 
 impl ReadAt for Watched {
