@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::container::VirtualDisk;
 use crate::error::Error;
+use crate::ntfs::boot::Boot;
 use crate::options::Options;
 use crate::partition::{self, Partition, Role, Table};
 use crate::source::{ReadAt, Window};
@@ -141,6 +142,9 @@ fn recognise(volume: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         Some(FileSystem::Fat)
     } else if has(EXT_MAGIC_AT, &[0x53, 0xef]) {
         Some(FileSystem::Ext)
+    } else if Boot::backup(volume).is_some() {
+        // The first sector is gone, but the last one tells what was there.
+        Some(FileSystem::Ntfs)
     } else {
         None
     })

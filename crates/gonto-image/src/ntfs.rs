@@ -17,6 +17,7 @@ mod extended_attributes;
 mod fixup;
 pub(crate) mod index;
 pub(crate) mod inode;
+pub(crate) mod log_file;
 pub(crate) mod mft;
 pub(crate) mod name;
 mod record;
@@ -49,12 +50,22 @@ impl Reference {
     }
 }
 
+impl Reference {
+    /// Whether this refers to that use of that record. Zero is no sequence number: whoever wrote it did not want it to be
+    /// compared.
+    pub(crate) fn names(self, file: Self) -> bool {
+        self.record == file.record && (self.sequence == 0 || self.sequence == file.sequence)
+    }
+}
+
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "record {} with sequence number {}", self.record, self.sequence)
     }
 }
 
+/// `$LogFile`.
+pub(crate) const LOG_FILE_RECORD: u64 = 2;
 /// `$Volume`.
 pub(crate) const VOLUME_RECORD: u64 = 3;
 /// The root directory.

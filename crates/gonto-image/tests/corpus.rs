@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use gonto_image::partition::table;
 use gonto_image::{
-    Error, FileTree, ImageFile, Kind, NodeId, Options, Parent, ParentHint, Parents, Place, ReadAt,
+    Error, FileTree, ImageFile, Kind, NodeId, Options, Parent, ParentHint, Parents, Place, ReadAt, Reason,
     VirtualDisk,
 };
 use support::{SparseMemory, paths, sha256, sha256_of};
@@ -325,4 +325,17 @@ fn a_disk_with_two_volumes_shows_the_first() {
     let tree = FileTree::open(Arc::new(ImageFile::new(File::open(file).unwrap()).unwrap())).unwrap();
     let theirs = manifest(&folder.join(format!("{}.p1.manifest.tsv", image.stored_as)));
     assert_eq!(compare(&image.name, &files(&tree), &theirs), 0);
+}
+
+#[test]
+fn only_a_volume_that_was_in_use_is_noted_as_a_whole() {
+    let Some((folder, images)) = corpus() else { return };
+    for image in images.iter().filter(|image| is_ours(image) && image.filesystem.starts_with("NTFS")) {
+        let tree = FileTree::open_with(load(&folder, image), &beside(&folder, image)).unwrap();
+        let of_volume = tree.notes().iter().filter(|note| note.path.is_empty());
+        let reasons: Vec<Reason> = of_volume.map(|note| note.reason).collect();
+        // Copied from a running Windows.
+        let expected = if image.name == "dissect/ntfs-cloud.raw" { &[Reason::UncleanLog][..] } else { &[] };
+        assert_eq!(reasons, expected, "{}", image.name);
+    }
 }

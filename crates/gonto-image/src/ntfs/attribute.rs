@@ -94,8 +94,8 @@ pub(crate) enum Content<'r> {
 /// A piece of a non-resident attribute: all of it, or what fits into one record.
 pub(crate) struct Piece<'r> {
     pub(crate) lowest: Vcn,
-    /// The cluster behind the last one, as the header says it.
-    pub(crate) end: Vcn,
+    /// The cluster behind the last one, as the header says it; `None` where it leaves that to the runs.
+    pub(crate) end: Option<Vcn>,
     /// In bytes; right only where `lowest` is zero.
     pub(crate) sizes: Sizes,
     /// The runs as they are encoded.
@@ -205,7 +205,8 @@ fn non_resident(bytes: &[u8]) -> Result<Piece<'_>, Mismatch> {
     match bytes.get(mapping_pairs_at..) {
         Some(mapping_pairs) if mapping_pairs_at >= size_of::<NonResident>() => Ok(Piece {
             lowest: Vcn(lowest),
-            end: Vcn(end),
+            // Zero means the first cluster, but also that nobody has filled the field in.
+            end: (highest != 0).then_some(Vcn(end)),
             sizes: Sizes { data, valid },
             mapping_pairs,
             mapping_pairs_at,

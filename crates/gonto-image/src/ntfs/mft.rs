@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attribute::Sizes;
-use super::boot::Geometry;
+use super::boot::{Boot, Geometry};
 use super::inode::Parts;
 use super::record::Record;
 use super::runs::Runs;
 use super::stream::{Mapped, Stream, read_runs};
-use super::{Vcn, attribute_list};
+use super::{Lcn, Reference, Vcn, attribute_list};
 use crate::error::{Error, Mismatch};
 use crate::source::ReadAt;
 
@@ -17,11 +17,22 @@ use crate::source::ReadAt;
 pub(crate) struct Mft {
     pub(crate) volume: Arc<dyn ReadAt>,
     pub(crate) geometry: Geometry,
+    /// What had to be read from a copy, because the first one is damaged.
+    pub(crate) copies: Copies,
     runs: Runs,
     valid: u64,
     records: u64,
     /// How many bytes may still be read by [`read_small`](Self::read_small).
     budget: AtomicU64,
+}
+
+/// What had to be read from a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Copies {
+    /// The boot sector, from its backup.
+    pub(crate) boot: bool,
+    /// The record of `$MFT` itself, from `$MFTMirr`.
+    pub(crate) mft: bool,
 }
 
 /// Attribute lists, reparse points and extended attributes that lie in clusters: no volume has more of them. The limit
@@ -32,14 +43,39 @@ const MOST_SMALL_READS: u64 = 1 << 30;
 const MOST_RECORDS: u64 = 1 << 26;
 
 impl Mft {
-    /// Finds `$MFT` on a volume. Where it is so fragmented that its runs need several records, these are looked up by the
-    /// runs that are known already, as Windows lays them out.
+    /// Finds `$MFT` on a volume. Where its own record is damaged, the one in `$MFTMirr` is taken; where neither is sound, they
+    /// are looked for where the backup of the boot sector says.
     ///
     /// # Errors
-    /// [`Error::BootSector`], [`Error::Record`], [`Error::TooMany`], [`Error::Read`].
+    /// [`Error::BootSector`], [`Error::Record`], [`Error::TooMany`], [`Error::Read`]: what was wrong with the first copies.
     pub(crate) fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        let geometry = Geometry::read(volume.as_ref())?;
-        let start = geometry.offset(geometry.mft);
+        let boot = Boot::read(volume.as_ref())?;
+        Self::by_boot_sector(&volume, boot).or_else(|error| {
+            let backup = if boot.from_backup { None } else { Boot::backup(volume.as_ref()) };
+            backup.and_then(|backup| Self::by_boot_sector(&volume, backup).ok()).ok_or(error)
+        })
+    }
+
+    fn by_boot_sector(volume: &Arc<dyn ReadAt>, boot: Boot) -> Result<Self, Error> {
+        let Boot { geometry, from_backup } = boot;
+        let copies = Copies { boot: from_backup, mft: false };
+        Self::by_record(volume.clone(), geometry, geometry.mft, copies).or_else(|error| {
+            let mirror = Some(geometry.mirror).filter(|mirror| mirror.0 < geometry.clusters);
+            let copies = Copies { mft: true, ..copies };
+            let mft = mirror.and_then(|at| Self::by_record(volume.clone(), geometry, at, copies).ok());
+            mft.ok_or(error)
+        })
+    }
+
+    /// Reads the first record of `$MFT` or `$MFTMirr`, whichever begins at `start`. Where `$MFT` is so fragmented that its runs
+    /// need several records, these are looked up by the runs that are known already, as Windows lays them out.
+    fn by_record(
+        volume: Arc<dyn ReadAt>,
+        geometry: Geometry,
+        start: Lcn,
+        copies: Copies,
+    ) -> Result<Self, Error> {
+        let start = geometry.offset(start);
         let mut raw = vec![0; geometry.record_size];
         let length = raw.len();
         volume.read_at(&mut raw, start).map_err(|source| Error::Read {
@@ -56,6 +92,7 @@ impl Mft {
         let mut mft = Self {
             volume,
             geometry,
+            copies,
             runs: parts.data.so_far(),
             valid: u64::MAX,
             records: u64::MAX,
@@ -69,7 +106,7 @@ impl Mft {
                 if mft.runs.from(Vcn(at / mft.geometry.cluster_size)).is_none() {
                     mft.runs = parts.data.so_far();
                 }
-                mft.read_extension(reference, super::Reference { record: 0, sequence }, &mut parts)?;
+                mft.read_extension(reference, Reference { record: 0, sequence }, &mut parts)?;
             }
         }
         let Some(Stream::Mapped(Mapped { runs, sizes })) =
@@ -126,11 +163,17 @@ impl Mft {
             .map_or(0, |lcn| self.geometry.offset(lcn) + at % self.geometry.cluster_size)
     }
 
+    /// Where `$MFTMirr` keeps its copy of one of the first four records; `None` where it does not lie on the volume.
+    pub(crate) fn mirror_place(&self, record: u64) -> Option<u64> {
+        let inside = self.geometry.mirror.0 < self.geometry.clusters;
+        inside.then(|| self.geometry.offset(self.geometry.mirror) + record * self.geometry.record_size as u64)
+    }
+
     /// Reads a record that continues `base`, and adds its attributes to `parts`.
     pub(crate) fn read_extension(
         &self,
-        reference: super::Reference,
-        base: super::Reference,
+        reference: Reference,
+        base: Reference,
         parts: &mut Parts,
     ) -> Result<(), Error> {
         let at = self.place(base.record);
@@ -142,8 +185,9 @@ impl Mft {
         self.read_raw(reference.record, &mut raw)?;
         let mut read = |raw: &mut [u8]| {
             let record = Record::open(raw, reference.record)?;
-            let found = record.base.filter(|_| record.in_use && record.sequence == reference.sequence);
-            if found != Some(base) {
+            let same_use = reference.sequence == 0 || record.sequence == reference.sequence;
+            let found = record.base.filter(|_| record.in_use && same_use);
+            if !found.is_some_and(|found| found.names(base)) {
                 let expected = format!("sequence number {}, in use, continuing {base}", reference.sequence);
                 let use_of_it = if record.in_use { "in use" } else { "free" };
                 let whose = record.base.map_or("a base record".into(), |base| format!("continuing {base}"));

@@ -63,9 +63,10 @@ impl<'r> Record<'r> {
         let Ok((header, _)) = Header::ref_from_prefix(raw) else {
             return Err(Mismatch::new(0, "a record of 512 bytes or more", size));
         };
-        let stored = header.number.get();
-        if usize::from(header.fixup_offset.get()) >= HEADER_SIZE && u64::from(stored) != number & 0xffff_ffff
-        {
+        let stored = u64::from(header.number.get());
+        let has_number = usize::from(header.fixup_offset.get()) >= HEADER_SIZE;
+        // Zero is what programs write that do not know the field, or have upgraded a volume of Windows 2000.
+        if has_number && stored != 0 && stored != number & 0xffff_ffff {
             let at = std::mem::offset_of!(Header, number);
             return Err(Mismatch::new(at, format!("its own number {number}"), stored));
         }

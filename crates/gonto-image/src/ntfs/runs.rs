@@ -103,14 +103,20 @@ struct Decoded {
 }
 
 impl Assembly {
-    /// Decodes the mapping pairs of the piece that begins at `lowest` and ends before `end`.
+    /// Decodes the mapping pairs of the piece that begins at `lowest` and, where that is known, ends before `end`.
     ///
     /// # Errors
     /// [`Mismatch`] (its place counts in `pairs`) when they cannot be decoded, leave a volume of `clusters` clusters,
     /// or have another length.
-    pub(crate) fn add(&mut self, pairs: &[u8], lowest: Vcn, end: Vcn, clusters: u64) -> Result<(), Mismatch> {
+    pub(crate) fn add(
+        &mut self,
+        pairs: &[u8],
+        lowest: Vcn,
+        end: Option<Vcn>,
+        clusters: u64,
+    ) -> Result<(), Mismatch> {
         let decoded = decode(pairs, lowest.0, clusters)?;
-        if decoded.end != end.0 {
+        if let Some(end) = end.filter(|end| end.0 != decoded.end) {
             let expected = format!("runs up to VCN {}", end.0);
             return Err(Mismatch::new(0, expected, format!("runs up to VCN {}", decoded.end)));
         }
@@ -224,7 +230,7 @@ mod tests {
     fn stream(pieces: &[(&[u8], u64, u64)]) -> Result<Vec<(Option<u64>, u64)>, Mismatch> {
         let mut assembly = Assembly::default();
         for (pairs, lowest, end) in pieces {
-            assembly.add(pairs, Vcn(*lowest), Vcn(*end), CLUSTERS)?;
+            assembly.add(pairs, Vcn(*lowest), Some(Vcn(*end)), CLUSTERS)?;
         }
         let runs = assembly.finish()?;
         Ok(runs.extents().map(|extent| (extent.lcn.map(|lcn| lcn.0), extent.length)).collect())
@@ -283,7 +289,7 @@ mod tests {
     #[test]
     fn the_rest_of_a_run_is_found_from_any_cluster() {
         let mut assembly = Assembly::default();
-        assembly.add(&[0x11, 5, 100, 0x01, 3, 0], Vcn(0), Vcn(8), CLUSTERS).unwrap();
+        assembly.add(&[0x11, 5, 100, 0x01, 3, 0], Vcn(0), None, CLUSTERS).unwrap();
         let runs = assembly.finish().unwrap();
         assert_eq!(runs.from(Vcn(3)), Some(Extent { lcn: Some(Lcn(103)), length: 2 }));
         assert_eq!(runs.from(Vcn(5)), Some(Extent { lcn: None, length: 3 }));

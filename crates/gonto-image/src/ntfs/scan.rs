@@ -56,8 +56,7 @@ impl Inodes {
     pub(crate) fn find(&self, mft: &Mft, reference: Reference) -> Result<usize, Error> {
         let index = self.find_any(mft, reference.record)?;
         let found = self.inodes[index].sequence;
-        // Zero is no sequence number: whoever wrote it did not want it to be compared.
-        if found == reference.sequence || reference.sequence == 0 {
+        if reference.names(Reference { sequence: found, ..reference }) {
             return Ok(index);
         }
         let expected = format!("sequence number {}, as the directory says", reference.sequence);

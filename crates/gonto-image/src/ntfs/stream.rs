@@ -83,15 +83,15 @@ pub(crate) fn read_runs(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Lcn, runs::Assembly};
+    use super::super::runs::Assembly;
     use super::*;
 
     #[test]
     fn holes_and_the_never_written_tail_are_zero() {
-        let geometry = Geometry { cluster_size: 512, clusters: 100, record_size: 1024, mft: Lcn(0) };
+        let geometry = Geometry::of_clusters(512, 100);
         let volume: Vec<u8> = (0..100 * 512u32).map(|n| (n / 512).to_le_bytes()[0]).collect();
         let mut assembly = Assembly::default();
-        assembly.add(&[0x11, 2, 50, 0x01, 1, 0x11, 2, 10, 0], Vcn(0), Vcn(5), 100).unwrap();
+        assembly.add(&[0x11, 2, 50, 0x01, 1, 0x11, 2, 10, 0], Vcn(0), Some(Vcn(5)), 100).unwrap();
         let runs = assembly.finish().unwrap();
         let sizes = Sizes { data: 2400, valid: 2200 };
         let stream = Stream::Mapped(Mapped { runs, sizes });

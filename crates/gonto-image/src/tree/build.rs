@@ -12,12 +12,13 @@ use crate::error::{Error, Mismatch};
 use crate::ntfs::directories::Listings;
 use crate::ntfs::index::{Listed, Listing};
 use crate::ntfs::inode::{Data, Encoding, Inode, Standard};
+use crate::ntfs::log_file::LogState;
 use crate::ntfs::mft::Mft;
 use crate::ntfs::reparse::Reparse;
 use crate::ntfs::scan::Inodes;
 use crate::ntfs::stream::{Mapped, Stream};
 use crate::ntfs::volume_record::VolumeRecord;
-use crate::ntfs::{FIRST_USER_RECORD, ROOT_RECORD, Reference};
+use crate::ntfs::{FIRST_USER_RECORD, LOG_FILE_RECORD, ROOT_RECORD, Reference};
 use crate::options::Damage;
 
 /// Reads everything and builds the tree.
@@ -25,10 +26,8 @@ pub(super) fn build(mft: &Mft, damage: Damage) -> Result<FileTree, Error> {
     let volume = VolumeRecord::read(mft)?;
     let inodes = Inodes::scan(mft);
     let listings = Listings::read(mft, &inodes);
-    let mut builder = Builder::new(mft, damage, inodes, listings, volume.label);
-    if volume.dirty {
-        builder.tree.notes.add(Reason::DirtyVolume, String::new);
-    }
+    let mut builder = Builder::new(mft, damage, inodes, listings, volume.label.clone());
+    builder.note_volume(&volume);
     builder.add_root()?;
     builder.walk()?;
     let Builder { mut tree, links, .. } = builder;
@@ -86,6 +85,26 @@ impl<'m> Builder<'m> {
             inode_of: Vec::new(),
             damaged: HashMap::new(),
             links: Vec::new(),
+        }
+    }
+
+    /// What there is to say about the volume as a whole.
+    fn note_volume(&mut self, volume: &VolumeRecord) {
+        let Mft { geometry, copies, volume: bytes, .. } = self.mft;
+        // What is wrong with a log that cannot be found is of no interest to who reads the files.
+        let log = self.inodes.find_any(self.mft, LOG_FILE_RECORD).ok();
+        let log = log.and_then(|log| self.inodes.all()[log].data.as_ref());
+        let log = log.map(|data| LogState::read(bytes.as_ref(), geometry, &data.stream));
+        for (applies, reason) in [
+            (volume.dirty, Reason::DirtyVolume),
+            (log == Some(LogState::InUse), Reason::UncleanLog),
+            (copies.boot, Reason::BackupBootSector),
+            (copies.mft || volume.from_mirror, Reason::MirroredRecords),
+            (geometry.size > bytes.size(), Reason::LargerThanPartition),
+        ] {
+            if applies {
+                self.tree.notes.add(reason, String::new);
+            }
         }
     }
 

@@ -39,6 +39,14 @@ pub enum Reason {
     LongName,
     /// The volume was not unmounted by the system that wrote it last.
     DirtyVolume,
+    /// The log of the volume holds changes that were not made yet.
+    UncleanLog,
+    /// The boot sector is damaged; its backup was read.
+    BackupBootSector,
+    /// The first records of `$MFT` are damaged; their copies in `$MFTMirr` were read.
+    MirroredRecords,
+    /// The volume says that it is larger than its partition. What lies behind the end cannot be read.
+    LargerThanPartition,
 }
 
 impl fmt::Display for Note {
@@ -75,6 +83,16 @@ impl fmt::Display for Reason {
             Self::LongName => f.write_str("a name of more than 255 bytes, which Linux may not show"),
             Self::DirtyVolume => f.write_str(
                 "not unmounted properly when it was written, so that the last changes may be missing",
+            ),
+            Self::UncleanLog => f.write_str(
+                "in use when it was copied or taken away: the last changes may be in its log only, which is not read",
+            ),
+            Self::BackupBootSector => f.write_str("its boot sector is damaged, and the backup was read"),
+            Self::MirroredRecords => {
+                f.write_str("the first records of $MFT are damaged, and their copies in $MFTMirr were read")
+            }
+            Self::LargerThanPartition => f.write_str(
+                "larger than its partition or image; what lies behind the end is missing and cannot be read",
             ),
         }
     }

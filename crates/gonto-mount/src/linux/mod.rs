@@ -78,8 +78,14 @@ fn tell_notes(tree: &FileTree, image: &Path, notices: &Notices, content: bool) {
     for note in tree.notes() {
         let told = match note.reason {
             Reason::ImpossibleName | Reason::ReparsedDirectory(_) | Reason::BrokenLink => true,
-            // Long names work in a mount, and links out of the image may be meant so.
-            Reason::LongName | Reason::LinkOutside | Reason::DirtyVolume => false,
+            // Long names work in a mount, and links out of the image may be meant so. Copies are as good as the first one.
+            Reason::LongName
+            | Reason::LinkOutside
+            | Reason::DirtyVolume
+            | Reason::UncleanLog
+            | Reason::BackupBootSector
+            | Reason::MirroredRecords => false,
+            Reason::LargerThanPartition => true,
             _ => content,
         };
         if told {

@@ -2,7 +2,7 @@
 
 use super::super::runs::Assembly;
 use super::super::stream::Mapped;
-use super::super::{Lcn, Vcn, attribute::Sizes};
+use super::super::{Vcn, attribute::Sizes};
 use super::*;
 
 const LAST: u16 = 2;
@@ -67,12 +67,12 @@ fn block(number: u64, entries: &[Vec<u8>]) -> Vec<u8> {
 
 fn list(root: Box<[u8]>, blocks: &[Vec<u8>]) -> Result<Vec<(String, u64)>, String> {
     let volume = blocks.concat();
-    let geometry = Geometry { cluster_size: 512, clusters: 100, record_size: 1024, mft: Lcn(0) };
+    let geometry = Geometry::of_clusters(512, 100);
     let mut assembly = Assembly::default();
     let clusters = u8::try_from(volume.len() / 512).unwrap();
     let pairs = if clusters == 0 { vec![] } else { vec![0x11, clusters, 0] };
     let pairs = if clusters == 0 { pairs } else { [pairs, vec![0]].concat() };
-    assembly.add(&pairs, Vcn(0), Vcn(clusters.into()), 100).unwrap();
+    assembly.add(&pairs, Vcn(0), Some(Vcn(clusters.into())), 100).unwrap();
     let sizes = Sizes { data: volume.len() as u64, valid: volume.len() as u64 };
     let allocation = Mapped { runs: assembly.finish().unwrap(), sizes };
     let parts = IndexParts { root, allocation: Some(allocation) };

@@ -74,7 +74,7 @@ fn a_table_whose_runs_need_several_records_is_put_together() {
     assert!(expected.len() > 50, "only {} runs in the golden file", expected.len());
     for (vcn, lcn, length) in expected {
         let found = mft.runs.from(Vcn(vcn)).unwrap();
-        assert_eq!((found.lcn, found.length), (Some(crate::ntfs::Lcn(lcn)), length), "from VCN {vcn} on");
+        assert_eq!((found.lcn, found.length), (Some(Lcn(lcn)), length), "from VCN {vcn} on");
         assert_eq!(mft.place(vcn * 4 + 1), lcn * 4096 + 1024);
     }
 }

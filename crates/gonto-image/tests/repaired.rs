@@ -1,0 +1,184 @@
+//! Volumes that are read by the copies which NTFS keeps of what matters most, or although they are not what they say.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this file is a test; the lints only know functions marked as such"
+)]
+
+mod support;
+
+use std::sync::Arc;
+
+use gonto_image::{Damage, FileTree, NodeId, Options, Reason, partition};
+use support::{assert_tells, chain, content, everything, find, paths};
+
+const RECORD_SIZE: usize = 1024;
+
+/// The volume of the fixture alone.
+fn volume() -> Vec<u8> {
+    let disk = support::disk(Arc::new(everything()));
+    let partition = partition::table(disk.as_ref()).unwrap().partitions()[1];
+    let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
+    disk.read_at(&mut volume, partition.start).unwrap();
+    volume
+}
+
+/// Where the cluster begins whose number lies at a place of the boot sector.
+fn cluster_at(volume: &[u8], place: usize) -> usize {
+    let number = u64::from_le_bytes(volume[place..place + 8].try_into().unwrap());
+    usize::try_from(number).unwrap() * 512
+}
+
+fn mft(volume: &[u8]) -> usize {
+    cluster_at(volume, 0x30)
+}
+
+fn mirror(volume: &[u8]) -> usize {
+    cluster_at(volume, 0x38)
+}
+
+/// What the volume as a whole is noted for, once everything in it was found to be what it is in the sound one.
+#[track_caller]
+fn notes_of_volume(edited: Vec<u8>) -> Vec<Reason> {
+    let sound = FileTree::open(Arc::new(volume())).unwrap();
+    let tree = FileTree::open(Arc::new(edited)).unwrap();
+    assert_eq!(paths(&tree), paths(&sound));
+    assert_eq!(tree.label(), "Everything");
+    for (path, id) in paths(&tree) {
+        let both = [&tree, &sound].map(|tree| content_or_none(tree, id));
+        assert_eq!(both[0], both[1], "{path}");
+    }
+    tree.notes().iter().filter(|note| note.path.is_empty()).map(|note| note.reason).collect()
+}
+
+fn content_or_none(tree: &FileTree, id: NodeId) -> Option<Vec<u8>> {
+    content(tree, id).ok()
+}
+
+fn refusal(volume: Vec<u8>) -> String {
+    match FileTree::open(Arc::new(volume)) {
+        Ok(_) => panic!("opened"),
+        Err(error) => chain(&error),
+    }
+}
+
+#[test]
+fn a_sound_volume_needs_no_copies() {
+    assert_eq!(notes_of_volume(volume()), []);
+}
+
+#[test]
+fn the_backup_of_the_boot_sector_is_found() {
+    let mut wiped = volume();
+    wiped[..512].fill(0);
+    assert_eq!(notes_of_volume(wiped), [Reason::BackupBootSector]);
+    let mut wrong_size = volume();
+    wrong_size[0x0c] = 7;
+    assert_eq!(notes_of_volume(wrong_size), [Reason::BackupBootSector]);
+    let mut wrong_place = volume();
+    // Both places are in the volume, and there is no table at either.
+    wrong_place[0x30] ^= 8;
+    wrong_place[0x38] ^= 8;
+    assert_eq!(notes_of_volume(wrong_place), [Reason::BackupBootSector]);
+}
+
+#[test]
+fn the_backup_of_the_boot_sector_is_found_behind_a_partition_table() {
+    let mut image = everything();
+    let boot = (0..image.len()).step_by(512).find(|at| image[at + 3..].starts_with(b"NTFS    ")).unwrap();
+    image[boot..boot + 512].fill(0);
+    let tree = FileTree::open(Arc::new(image)).unwrap();
+    assert_eq!(tree.notes()[0].reason, Reason::BackupBootSector);
+    assert_eq!(content(&tree, find(&tree, "resident.txt")).unwrap(), b"hello\n");
+}
+
+#[test]
+fn without_either_boot_sector_there_is_no_volume() {
+    let mut volume = volume();
+    let last = volume.len() - 512;
+    volume[..512].fill(0);
+    volume[last..].fill(0);
+    assert_tells(&refusal(volume), &["no NTFS volume on the disk"]);
+}
+
+#[test]
+fn the_first_records_are_read_from_their_mirror() {
+    let sound = volume();
+    for record in [0, 3] {
+        let mut torn = sound.clone();
+        torn[mft(&sound) + record * RECORD_SIZE + 510] ^= 1;
+        assert_eq!(notes_of_volume(torn), [Reason::MirroredRecords], "record {record}");
+    }
+    let mut both = sound.clone();
+    both[mft(&sound)..][..RECORD_SIZE].fill(0);
+    both[mirror(&sound)..][..RECORD_SIZE].fill(0);
+    assert_tells(&refusal(both), &["NTFS record 0 is damaged", "expected the signature \"FILE\""]);
+}
+
+#[test]
+fn a_volume_that_is_larger_than_its_partition_misses_only_what_lies_behind_the_end() {
+    let mut larger = volume();
+    larger[0x2a] = 0xff;
+    assert_eq!(notes_of_volume(larger), [Reason::LargerThanPartition]);
+
+    // The last thing on the volume is the index of a folder.
+    let sound = FileTree::open(Arc::new(volume())).unwrap();
+    let mut cut = volume();
+    let used = cut[..cut.len() - 512].chunks(512).rposition(|sector| sector.iter().any(|byte| *byte != 0));
+    cut.truncate(used.unwrap() * 512);
+    assert_tells(&refusal(cut.clone()), &["cannot show", "cannot read", "behind the end of the image"]);
+    let options = Options { damage: Damage::Show, ..Options::default() };
+    let tree = FileTree::open_with(Arc::new(cut), &options).unwrap();
+    let damaged: Vec<&str> = tree.damage().iter().map(|damaged| damaged.path.as_str()).collect();
+    let below_damage = |path: &str| damaged.iter().any(|damaged| path.starts_with(damaged));
+    let shown = paths(&tree);
+    for (path, id) in paths(&sound) {
+        match shown.iter().find(|(known, _)| *known == path) {
+            Some((_, same)) => {
+                assert_eq!(content_or_none(&tree, *same), content_or_none(&sound, id), "{path}");
+            }
+            None => assert!(below_damage(&path), "{path} is missing, and nothing is said about it"),
+        }
+    }
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+}
+
+#[test]
+fn a_volume_that_is_smaller_than_its_partition_is_nothing_special() {
+    let mut smaller = volume();
+    smaller.resize(8 << 20, 0);
+    assert_eq!(notes_of_volume(smaller), []);
+}
+
+#[test]
+fn a_log_that_was_in_use_is_noted() {
+    let sound = volume();
+    let log = mft(&sound) + 2 * RECORD_SIZE;
+    let data = support::attribute(&sound, log, 0x80).unwrap();
+    let pairs = data + usize::from(sound[data + 0x20]);
+    let (length, distance) = (usize::from(sound[pairs] & 15), usize::from(sound[pairs] >> 4));
+    let mut start = [0; 8];
+    start[..distance].copy_from_slice(&sound[pairs + 1 + length..][..distance]);
+    let page = usize::try_from(u64::from_le_bytes(start)).unwrap() * 512;
+    // A restart page whose fixups are all zero: version 1.1, client 0 is in use.
+    for (flags, expected) in [(0, &[Reason::UncleanLog][..]), (2, &[])] {
+        let mut edited = sound.clone();
+        edited[page..page + 4096].fill(0);
+        edited[page..page + 8].copy_from_slice(b"RSTR\x1e\0\x09\0");
+        edited[page + 24..page + 30].copy_from_slice(&[0x30, 0, 1, 0, 1, 0]);
+        edited[page + 0x3e] = flags;
+        assert_eq!(notes_of_volume(edited), expected);
+    }
+}
+
+#[test]
+fn records_without_their_own_number_are_taken() {
+    let mut old = volume();
+    for at in (0..old.len()).step_by(512) {
+        if old[at..].starts_with(b"FILE") {
+            old[at + 0x2c..at + 0x30].fill(0);
+        }
+    }
+    assert_eq!(notes_of_volume(old), []);
+}
