@@ -8,9 +8,12 @@
 //! checksums, which [`mend`] puts right before the image is opened, so that an edit gets behind them; a flag of the piece
 //! prevents that. [`mutate`] knows the fields of the structures and edits them; [`check`] uses what was opened
 //! as a mount would; [`memory`] holds the bound. `src/bin/seeds.rs` makes inputs out of real images.
+//!
+//! The inputs of the decoders are compressed data: see [`codec`].
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod codec;
 pub mod files;
 pub mod memory;
 pub mod mend;

@@ -12,8 +12,10 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use gonto_fuzz::codec;
 use gonto_fuzz::files::Files;
 use gonto_fuzz::mend::undo_fixups;
+use gonto_fuzz::numbers::Numbers;
 use gonto_fuzz::sparse::{Image, Piece};
 use gonto_image::{
     FileTree, ImageFile, Kind, NodeId, Parent, ParentHint, Parents, ReadAt, VirtualDisk, Volume, partition,
@@ -22,6 +24,7 @@ use gonto_image::{
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: seeds FOLDER IMAGE…")?;
+    write_codec_seeds(Path::new(&folder))?;
     for path in arguments {
         let path = Path::new(&path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -35,6 +38,35 @@ fn main() -> Result<(), Box<dyn Error>> {
             let folder = Path::new(&folder).join(target);
             fs::create_dir_all(&folder)?;
             fs::write(folder.join(&name), &input)?;
+        }
+    }
+    Ok(())
+}
+
+/// A text that repeats itself near and far, compressed, and as it is.
+fn write_codec_seeds(folder: &Path) -> io::Result<()> {
+    let mut numbers = Numbers(1);
+    let mut data = Vec::new();
+    while data.len() < 3000 {
+        match numbers.below(4) {
+            0 => data.extend(b"\xe8\x10\x00\x00\x00 a call"),
+            1 => data.extend(numbers.any().to_le_bytes()),
+            2 => data.extend(vec![b'-'; numbers.below(600)]),
+            _ => data.extend_from_within(numbers.below(data.len())..),
+        }
+    }
+    data.truncate(4500);
+    let codecs: [(&str, fn(&[u8], u32) -> Vec<u8>); 3] =
+        [("lznt1", codec::compress_lznt1), ("xpress", codec::compress_xpress), ("lzx", codec::compress_lzx)];
+    for (target, compress) in codecs {
+        let folder = folder.join(target);
+        fs::create_dir_all(&folder)?;
+        for number in 0..24 {
+            let size = data.len() >> (number % 4);
+            let header = |what: u8, number: usize| [what, number as u8, (number >> 8) as u8, 0].to_vec();
+            let compressed = [header(0, size), compress(&data[..size], number as u32)].concat();
+            fs::write(folder.join(format!("compressed-{number}")), compressed)?;
+            fs::write(folder.join(format!("plain-{number}")), [&header(1, number), &data[..size]].concat())?;
         }
     }
     Ok(())

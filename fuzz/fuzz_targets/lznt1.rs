@@ -1,0 +1,11 @@
+//! LZNT1. Invariants: whatever is decompressed fills its output or is refused, at a place inside the input, without
+//! memory of its own; what was compressed comes back.
+#![no_main]
+
+use gonto_fuzz::codec;
+use gonto_image::compression::lznt1;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    codec::check(input, 1 << 20, lznt1::decompress, codec::compress_lznt1);
+});
