@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::compression::Corrupt;
+
 /// Why an image cannot be shown.
 ///
 /// Offsets are bytes. Those of containers and partition tables count from the start of the image file or of the
@@ -167,6 +169,22 @@ pub enum Error {
         expected: Cow<'static, str>,
         /// What this one holds.
         found: String,
+    },
+
+    /// Compressed content that cannot be decompressed.
+    #[error(
+        "the data compressed with {codec} for byte {file_offset} and what follows, at byte {offset:#x} of the volume, are \
+         damaged; fetch the image again"
+    )]
+    Compressed {
+        /// The compression, by the name that Windows gives it.
+        codec: &'static str,
+        /// The first byte of the content that it becomes.
+        file_offset: u64,
+        /// Byte offset in the volume; 0 where it cannot be told.
+        offset: u64,
+        /// What is wrong.
+        source: Corrupt,
     },
 
     /// A name of the tree leads to something that cannot be shown.

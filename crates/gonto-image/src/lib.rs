@@ -80,6 +80,7 @@ pub use filesystem::Volume;
 pub use guid::Guid;
 pub use irregularity::Irregularity;
 pub use layer::{Blocks, Creator, Layer};
+pub use ntfs::reparse::SpecialFile;
 pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
 pub use source::{Extent, ImageFile, Place, ReadAt};
-pub use tree::{Damaged, Entries, FileTree, Kind, Node, NodeId, Note, Reason, Timestamp};
+pub use tree::{Damaged, Entries, FileTree, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp};

@@ -12,19 +12,24 @@
 mod attribute;
 mod attribute_list;
 pub(crate) mod boot;
+pub(crate) mod content;
 pub(crate) mod directories;
-mod extended_attributes;
+pub(crate) mod extended_attributes;
 mod fixup;
+pub(crate) mod gathering;
 pub(crate) mod index;
 pub(crate) mod inode;
 pub(crate) mod log_file;
+mod lznt1;
 pub(crate) mod mft;
 pub(crate) mod name;
+pub(crate) mod overlay;
 mod record;
 pub(crate) mod reparse;
 pub(crate) mod runs;
 pub(crate) mod scan;
 pub(crate) mod stream;
+pub(crate) mod unit_cache;
 pub(crate) mod volume_record;
 
 /// Cluster number counted from the start of the volume; one cluster has [`boot::Geometry::cluster_size`] bytes.

@@ -1,6 +1,5 @@
 //! The file tree: what a mount shows.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::container::VirtualDisk;
@@ -8,26 +7,32 @@ use crate::error::Error;
 use crate::filesystem::Volume;
 use crate::ntfs::boot::Geometry;
 use crate::ntfs::mft::Mft;
-use crate::ntfs::runs::Runs;
-use crate::ntfs::stream::read_runs;
+use crate::ntfs::unit_cache::UnitCache;
 use crate::options::Options;
 use crate::source::ReadAt;
 
 mod build;
+mod content;
 mod damage;
 mod entries;
 mod link;
 mod node;
 mod note;
+mod seen;
+mod streams;
 
 pub use damage::Damaged;
 pub use entries::Entries;
-pub use node::{Kind, Node, NodeId, Timestamp};
+pub use node::{Kind, Node, NodeId, Owner, Timestamp};
 pub use note::{Note, Reason};
+pub use streams::NamedStream;
 
+use content::Content;
 use damage::Damages;
 use entries::Directory;
+use node::Reparsed;
 use note::Notes;
+use streams::Streams;
 
 /// All files of an image, ready to be shown: names, sizes, times, links and where the content lies.
 ///
@@ -40,26 +45,14 @@ pub struct FileTree {
     /// For hard links the folder of the name that was met first; the root is its own.
     parents: Vec<NodeId>,
     directories: Vec<Directory>,
+    streams: Streams,
+    /// Sorted by the node, as are the owners.
+    reparse_points: Vec<(NodeId, Reparsed)>,
+    owners: Vec<(NodeId, Owner)>,
+    cache: UnitCache,
     notes: Notes,
     damage: Damages,
     label: String,
-}
-
-/// What is behind a node.
-#[derive(Debug)]
-enum Content {
-    /// Place in `FileTree::directories`.
-    Directory(u32),
-    /// So small that it lay in the file's record.
-    Inline(Box<[u8]>),
-    /// In clusters. Behind the valid bytes the file is zero.
-    Mapped { runs: Runs, valid: u64 },
-    /// The target of a symbolic link.
-    Link(Box<[u8]>),
-    /// There, but not read.
-    Unreadable(Reason),
-    /// A name is there; what it leads to is not, or lies.
-    Damaged(Arc<Error>),
 }
 
 impl FileTree {
@@ -162,34 +155,28 @@ impl FileTree {
         }
     }
 
-    /// Reads the content of a file from `offset` on, and returns how many bytes were read: as many as `buf` holds, or as
-    /// there are up to the end of the file.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for what is no file;
-    /// [`io::ErrorKind::Unsupported`], with the path and the reason, for content that is not read;
-    /// [`io::ErrorKind::InvalidData`], with a [`Damaged`] in it, for what is damaged; what the image says.
-    pub fn read_at(&self, file: NodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = self.node(file).size.saturating_sub(offset);
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
-        let buf = &mut buf[..length];
-        match &self.contents[file.index()] {
-            Content::Inline(bytes) => bytes.as_ref().read_at(buf, if length == 0 { 0 } else { offset })?,
-            Content::Mapped { runs, valid } => {
-                read_runs(self.volume.as_ref(), &self.geometry, runs, *valid, buf, offset)?;
-            }
-            Content::Unreadable(reason) => {
-                let message = format!("{}: {reason}", self.path(file));
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
-            Content::Damaged(why) => {
-                let damaged = Damaged { path: self.path(file), why: why.clone() };
-                return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
-            }
-            Content::Directory(_) => return Err(io::ErrorKind::IsADirectory.into()),
-            Content::Link(_) => return Err(io::ErrorKind::InvalidInput.into()),
-        }
-        Ok(length)
+    /// The tag of a reparse point (\[MS-FSCC\] 2.1.2.1); `None` for what has none.
+    #[must_use]
+    pub fn reparse_tag(&self, id: NodeId) -> Option<u32> {
+        self.reparsed(id).map(|reparsed| reparsed.tag)
+    }
+
+    /// Where a symbolic link or junction of Windows points to, as it is stored: WTF-8, with backslashes, often `\??\C:\…`.
+    #[must_use]
+    pub fn windows_target(&self, link: NodeId) -> Option<&[u8]> {
+        self.reparsed(link).and_then(|reparsed| reparsed.target.as_deref())
+    }
+
+    fn reparsed(&self, id: NodeId) -> Option<&Reparsed> {
+        let place = self.reparse_points.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(&self.reparse_points[place].1)
+    }
+
+    /// Who owns it in the eyes of Linux, when WSL has written that.
+    #[must_use]
+    pub fn owner(&self, id: NodeId) -> Option<Owner> {
+        let place = self.owners.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.owners[place].1)
     }
 
     /// What is shown incompletely, and why: the first hundred cases.

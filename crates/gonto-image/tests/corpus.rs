@@ -143,24 +143,69 @@ fn compare(name: &str, ours: &[String], theirs: &[String]) -> usize {
 }
 
 #[test]
-fn every_file_equals_its_manifest() {
+fn every_volume_equals_what_others_read() {
     let Some((folder, images)) = corpus() else { return };
-    let mut seen = 0;
+    let (mut volumes, mut all_streams, mut all_links) = (0, 0, 0);
     for image in images.iter().filter(|image| is_ours(image) && image.filesystem.starts_with("NTFS")) {
-        let tree = FileTree::open_with(load(&folder, image), &beside(&folder, image))
+        let (bytes, options) = (load(&folder, image), beside(&folder, image));
+        let tree = FileTree::open_with(bytes.clone(), &options)
             .unwrap_or_else(|error| panic!("{}: {error:?}", image.name));
-        let theirs = manifest(&folder.join(format!("{}.manifest.tsv", image.name)));
-        let unreadable = compare(&image.name, &files(&tree), &theirs);
+        let listed = |table: &str| {
+            let table = folder.join(format!("{}.{table}.tsv", image.name));
+            if table.exists() { manifest(&table) } else { Vec::new() }
+        };
+        let unreadable = compare(&image.name, &files(&tree), &listed("manifest"));
         let expected = match image.name.as_str() {
-            // One file with LZNT1, four with WOF.
-            "dfimagetools/ntfs.vhd" => 5,
             "dissect/ntfs-cloud.raw" => 1,
             _ => 0,
         };
         assert_eq!(unreadable, expected, "{}: {:?}", image.name, tree.notes());
-        seen += 1;
+        let streams = streams(&tree);
+        assert_eq!(streams, listed("streams"), "{}", image.name);
+        let links = links(&tree);
+        let mut theirs = listed("links");
+        theirs.retain(|line| !line.contains("\tntfs-3g-only "));
+        assert_eq!(links, theirs, "{}", image.name);
+        check_extents(&tree, bytes, &options, &folder.join(&image.stored_as));
+        (volumes, all_streams, all_links) =
+            (volumes + 1, all_streams + streams.len(), all_links + links.len());
     }
-    assert!(seen >= 15, "only {seen} images were found");
+    assert!(volumes >= 15 && all_streams >= 11 && all_links >= 18, "only {volumes} images were found");
+}
+
+/// `path:stream<TAB>size<TAB>sha256`.
+fn streams(tree: &FileTree) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (path, id) in paths(tree) {
+        for (index, stream) in tree.streams(id).enumerate() {
+            let name = String::from_utf8_lossy(stream.name);
+            let mut content = vec![0; usize::try_from(stream.size).unwrap() + 1];
+            let count = tree.read_stream_at(id, index, &mut content, 0).unwrap();
+            assert_eq!(count as u64, stream.size, "{path}:{name}");
+            content.truncate(count);
+            lines.push(format!("{path}:{name}\t{count}\t{}", sha256_of(&content).unwrap()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Reparse points: `path<TAB>tag target`.
+fn links(tree: &FileTree) -> Vec<String> {
+    let line = |(path, id): &(String, NodeId)| {
+        let target = tree.windows_target(*id).map_or("None".into(), String::from_utf8_lossy);
+        tree.reparse_tag(*id).map(|tag| format!("{path}\t{tag:#010x} {target}"))
+    };
+    paths(tree).iter().filter_map(line).collect()
+}
+
+fn check_extents(tree: &FileTree, image: Arc<dyn ReadAt>, options: &Options, stored_as: &Path) {
+    let disk = VirtualDisk::open(image.clone(), options).unwrap();
+    let parent = |name: &str| unpacked(&stored_as.with_file_name(format!("{name}.zst")));
+    let mut layers = vec![image];
+    layers.extend(disk.layers()[1..].iter().map(|layer| parent(&layer.name)));
+    let layers: Vec<&dyn ReadAt> = layers.iter().map(AsRef::as_ref).collect();
+    support::check_extents(tree, &layers);
 }
 
 #[test]

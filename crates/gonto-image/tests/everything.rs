@@ -12,7 +12,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use gonto_image::{Container, FileTree, Kind, NodeId, Options, Reason, VirtualDisk, partition};
+use gonto_image::{
+    Container, Extent, FileTree, Kind, NodeId, Options, Place, Reason, VirtualDisk, partition,
+};
 use support::{content, everything, find, paths};
 
 fn tree() -> FileTree {
@@ -61,6 +63,7 @@ fn content_is_found_wherever_it_lies() {
     sparse.resize(300_000, 0);
     assert!(bytes("sparse.bin") == sparse);
     assert!(bytes("fragmented.bin") == pattern(200_000, "fragmented"));
+    assert!(bytes("compressed/lznt1.txt") == b"compress me ".repeat(10_000));
 }
 
 #[test]
@@ -175,8 +178,7 @@ fn modes_and_times_are_those_of_the_volume() {
 fn what_is_not_read_is_told_once_and_never_given_as_something_else() {
     let tree = tree();
     let expected = [
-        ("compressed/lznt1.txt", 120_000, Reason::Lznt1),
-        ("overlay-filter.bin", 3000, Reason::Wof),
+        ("overlay-filter.bin", 3000, Reason::BrokenOverlay),
         ("unknown-tag.bin", 3000, Reason::ReparsedFile(0x8000_001b)),
         ("links/nothing", 0, Reason::BrokenLink),
     ];
@@ -189,13 +191,16 @@ fn what_is_not_read_is_told_once_and_never_given_as_something_else() {
         let notes = tree.notes().iter().filter(|note| note.path == path);
         assert_eq!(notes.map(|note| note.reason).collect::<Vec<_>>(), [reason], "{path}");
     }
-    let lznt1 = tree.notes().iter().find(|note| note.reason == Reason::Lznt1).unwrap();
-    assert_eq!(lznt1.to_string(), "compressed/lznt1.txt: compressed with LZNT1, which is not read yet");
+    let overlay = tree.notes().iter().find(|note| note.reason == Reason::BrokenOverlay).unwrap();
+    assert_eq!(
+        overlay.to_string(),
+        "overlay-filter.bin: compressed with WOF (CompactOS), but its stream WofCompressedData is missing or too short"
+    );
     let mut others: Vec<_> = tree.notes().iter().map(|note| (note.path.clone(), note.reason)).collect();
     others.retain(|(path, _)| !expected.iter().any(|(known, ..)| known == path));
     let long = "€".repeat(100);
     assert_eq!(others, [(long, Reason::LongName), ("links/outside".into(), Reason::LinkOutside)]);
-    assert_eq!(tree.note_count(), 6);
+    assert_eq!(tree.note_count(), 5);
 }
 
 #[test]
@@ -206,4 +211,40 @@ fn what_is_no_file_is_not_read_as_one() {
     assert_eq!(kind(find(&tree, "links/relative")), io::ErrorKind::InvalidInput);
     assert!(tree.entries(find(&tree, "resident.txt")).is_empty());
     assert!(tree.link_target(find(&tree, "resident.txt")).is_empty());
+}
+
+#[test]
+fn extents_lead_to_the_bytes_in_the_image() {
+    let image = everything();
+    let tree = FileTree::open(Arc::new(image.clone())).unwrap();
+    support::check_extents(&tree, &[&image]);
+    let file = find(&tree, "sparse.bin");
+    let places: Vec<Place> =
+        [0, 100_000, 200_000, 299_999].iter().map(|offset| tree.extent(file, *offset).place).collect();
+    assert!(
+        matches!(places[..], [Place::Image { .. }, Place::Zero, Place::Image { .. }, Place::Zero]),
+        "{places:?}"
+    );
+    for path in ["resident.txt", "compressed/lznt1.txt", "overlay-filter.bin"] {
+        let file = find(&tree, path);
+        assert_eq!(tree.extent(file, 1), Extent { length: tree.node(file).size - 1, place: Place::Derived });
+    }
+}
+
+#[test]
+fn files_in_the_order_of_the_disk_are_all_files() {
+    let tree = tree();
+    let order = tree.disk_order();
+    let place = |id: &NodeId| match tree.extent(*id, 0).place {
+        Place::Image { offset, .. } => Some(offset),
+        _ => None,
+    };
+    assert!(order.iter().filter_map(place).is_sorted());
+    let mut order = order;
+    order.sort_unstable();
+    let ids = paths(&tree).into_iter().map(|(_, id)| id).filter(|id| tree.node(*id).kind == Kind::File);
+    let mut files: Vec<NodeId> = ids.collect();
+    files.sort_unstable();
+    files.dedup();
+    assert_eq!(order, files);
 }

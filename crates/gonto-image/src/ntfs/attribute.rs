@@ -63,6 +63,7 @@ struct NonResident {
     /// The last cluster of this piece; -1 where there is none.
     highest_vcn: U64,
     mapping_pairs_offset: U16,
+    /// Binary logarithm of clusters; 0 for what is not compressed.
     compression_unit: u8,
     padding: [u8; 5],
     /// These three are right only in the piece that begins at VCN 0. In bytes.
@@ -98,6 +99,8 @@ pub(crate) struct Piece<'r> {
     pub(crate) end: Option<Vcn>,
     /// In bytes; right only where `lowest` is zero.
     pub(crate) sizes: Sizes,
+    /// Binary logarithm of the clusters in a unit of compressed content; right only where `lowest` is zero.
+    pub(crate) compression_unit: u8,
     /// The runs as they are encoded.
     pub(crate) mapping_pairs: &'r [u8],
     /// Where these begin in the record.
@@ -208,6 +211,7 @@ fn non_resident(bytes: &[u8]) -> Result<Piece<'_>, Mismatch> {
             // Zero means the first cluster, but also that nobody has filled the field in.
             end: (highest != 0).then_some(Vcn(end)),
             sizes: Sizes { data, valid },
+            compression_unit: piece.compression_unit,
             mapping_pairs,
             mapping_pairs_at,
         }),

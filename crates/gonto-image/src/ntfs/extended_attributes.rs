@@ -1,7 +1,7 @@
-//! `$EA`: the extended attributes, in which WSL keeps Unix modes (\[MS-FSCC\] 2.4.16, FileFullEaInformation).
+//! `$EA`: the extended attributes, in which WSL keeps what Linux knows of a file (\[MS-FSCC\] 2.4.16,
+//! FileFullEaInformation).
 
 use super::field;
-use crate::error::Mismatch;
 
 /// NTFS keeps no more for a file.
 pub(crate) const LONGEST: u64 = 64 << 10;
@@ -9,31 +9,49 @@ pub(crate) const LONGEST: u64 = 64 << 10;
 /// Distance to the next entry, flags, lengths of name and value.
 const HEADER_SIZE: usize = 8;
 
-/// The Unix mode that WSL gave the file (`$LXMOD`), type bits and all.
-pub(crate) fn wsl_mode(list: &[u8]) -> Result<Option<u32>, Mismatch> {
-    let mut at = 0;
-    while at + HEADER_SIZE <= list.len() {
-        let distance = field::u32(list, at).unwrap_or(0) as usize;
-        let name_length = usize::from(list[at + 5]);
-        let value_length = usize::from(field::u16(list, at + 6).unwrap_or(0));
-        let name_end = at + HEADER_SIZE + name_length;
-        // The name ends with a zero byte that its length does not count.
-        let value = list.get(name_end + 1..name_end + 1 + value_length);
-        let Some(value) = value else {
-            return Err(Mismatch::new(at, "an extended attribute inside the list", "one that leaves it"));
-        };
-        if list[at + HEADER_SIZE..name_end].eq_ignore_ascii_case(b"$LXMOD") {
-            return Ok(field::u32(value, 0));
+/// What WSL wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Wsl {
+    /// `$LXMOD`, type bits and all.
+    pub(crate) mode: Option<u32>,
+    /// `$LXUID`.
+    pub(crate) user: Option<u32>,
+    /// `$LXGID`.
+    pub(crate) group: Option<u32>,
+}
+
+impl Wsl {
+    /// Looks for WSL's attributes in the content of `$EA`. The list ends where it leaves itself: Windows shows the file whatever
+    /// its extended attributes are.
+    pub(crate) fn parse(list: &[u8]) -> Self {
+        let mut wsl = Self::default();
+        let mut rest = list;
+        while let Some((name, value, next)) = first(rest) {
+            let number = field::u32(value, 0);
+            if name.eq_ignore_ascii_case(b"$LXMOD") {
+                wsl.mode = number;
+            } else if name.eq_ignore_ascii_case(b"$LXUID") {
+                wsl.user = number;
+            } else if name.eq_ignore_ascii_case(b"$LXGID") {
+                wsl.group = number;
+            }
+            rest = next;
         }
-        if distance == 0 {
-            break;
-        }
-        if distance < HEADER_SIZE + name_length + 1 + value_length {
-            return Err(Mismatch::new(at, "a next entry behind this one", distance));
-        }
-        at += distance;
+        wsl
     }
-    Ok(None)
+}
+
+/// Name and value of the first entry, and those behind it.
+fn first(list: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let distance = field::u32(list, 0)? as usize;
+    let name_length = usize::from(*list.get(5)?);
+    let value_length = usize::from(field::u16(list, 6)?);
+    let (name, behind) = list.get(HEADER_SIZE..)?.split_at_checked(name_length)?;
+    // The name ends with a zero byte that its length does not count.
+    let value = behind.get(1..)?.get(..value_length)?;
+    let own_length = HEADER_SIZE + name_length + 1 + value_length;
+    let next = if distance < own_length { &[] } else { list.get(distance..).unwrap_or_default() };
+    Some((name, value, next))
 }
 
 #[cfg(test)]
@@ -52,20 +70,35 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_is_found_among_others() {
-        let mode = 0o100_755u32.to_le_bytes();
-        let list = [entry(b"$LXUID", &[1, 0, 0, 0], false), entry(b"$LXMOD", &mode, true)].concat();
-        assert_eq!(wsl_mode(&list), Ok(Some(0o100_755)));
-        assert_eq!(wsl_mode(&entry(b"$LXUID", &mode, true)), Ok(None));
-        assert_eq!(wsl_mode(&[]), Ok(None));
+    fn what_wsl_wrote_is_found_among_others() {
+        let number = |n: u32| n.to_le_bytes();
+        let list = [
+            entry(b"$LXUID", &number(1000), false),
+            entry(b"OTHER", b"something", false),
+            entry(b"$LXMOD", &number(0o100_755), false),
+            entry(b"$LxGid", &number(100), true),
+        ];
+        let wsl = Wsl { mode: Some(0o100_755), user: Some(1000), group: Some(100) };
+        assert_eq!(Wsl::parse(&list.concat()), wsl);
+        assert_eq!(Wsl::parse(&list[..3].concat()), Wsl { group: None, ..wsl });
+        assert_eq!(Wsl::parse(&[&list[3][..], &list[2]].concat()).mode, None, "behind the last entry");
+        assert_eq!(Wsl::parse(&entry(b"$LXMOD", b"abc", true)), Wsl::default(), "too short");
+        assert_eq!(Wsl::parse(&[]), Wsl::default());
     }
 
     #[test]
-    fn lists_that_leave_themselves_or_stand_still_are_refused() {
-        let mut list = entry(b"$LXUID", &[1, 0, 0, 0], false);
-        list[0] = 4;
-        assert!(wsl_mode(&list).is_err());
+    fn a_list_ends_where_it_leaves_itself_or_stands_still() {
+        let user = Wsl { user: Some(1), ..Wsl::default() };
+        let mut list =
+            [entry(b"$LXUID", &[1, 0, 0, 0], false), entry(b"$LXGID", &[2, 0, 0, 0], true)].concat();
+        for distance in [0, 4, 18, 200, 255] {
+            list[0] = distance;
+            assert_eq!(Wsl::parse(&list), user, "{distance}");
+        }
         list[6] = 200;
-        assert!(wsl_mode(&list).is_err());
+        assert_eq!(Wsl::parse(&list), Wsl::default());
+        for length in 0..list.len() {
+            Wsl::parse(&list[..length]);
+        }
     }
 }

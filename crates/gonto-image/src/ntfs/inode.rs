@@ -1,13 +1,14 @@
 //! What is known about one file: the attributes of its record, and of the records that continue it.
 
-use super::attribute::{Attribute, Content, Sizes, each, flag, kind};
+use super::attribute::{Attribute, Content, each, kind};
 use super::boot::Geometry;
+use super::extended_attributes::{self, Wsl};
+use super::gathering::{Data, Gathering, NamedData, NamedGatherings};
 use super::mft::Mft;
 use super::record::Record;
-use super::reparse::{self, Reparse};
-use super::runs::{Assembly, Runs};
+use super::reparse::{self, ReparsePoint};
 use super::stream::{Mapped, Stream};
-use super::{I30, Reference, attribute_list, extended_attributes, field};
+use super::{I30, Reference, attribute_list, field};
 use crate::error::{Error, Mismatch};
 
 /// A file or directory.
@@ -20,9 +21,10 @@ pub(crate) struct Inode {
     pub(crate) data: Option<Data>,
     /// What makes it a directory.
     pub(crate) index: Option<Box<IndexParts>>,
-    pub(crate) reparse: Option<Box<Reparse>>,
-    /// The mode that WSL gave it.
-    pub(crate) wsl_mode: Option<u32>,
+    pub(crate) reparse: Option<Box<ReparsePoint>>,
+    pub(crate) wsl: Wsl,
+    /// Those that have a name, sorted by it.
+    pub(crate) streams: Box<[NamedData]>,
 }
 
 /// `$STANDARD_INFORMATION`. Times are in units of 100 ns since 1601.
@@ -34,21 +36,6 @@ pub(crate) struct Standard {
     pub(crate) accessed: u64,
     /// \[MS-FSCC\] 2.6.
     pub(crate) attributes: u32,
-}
-
-/// Content, and how it is encoded.
-#[derive(Debug)]
-pub(crate) struct Data {
-    pub(crate) stream: Stream,
-    pub(crate) encoding: Encoding,
-}
-
-/// How the clusters of a stream hold its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Encoding {
-    Plain,
-    Lznt1,
-    Encrypted,
 }
 
 /// The attributes named `$I30`.
@@ -91,11 +78,12 @@ impl Inode {
             standard: finished.standard,
             data: finished.data,
             index: finished.index.map(Box::new),
-            reparse: reparse.map(|bytes| Reparse::parse(&bytes).map(Box::new)).transpose().map_err(place)?,
-            wsl_mode: match extended {
-                Some(list) => extended_attributes::wsl_mode(&list).map_err(place)?,
-                None => None,
-            },
+            reparse: reparse
+                .map(|bytes| ReparsePoint::parse(&bytes).map(Box::new))
+                .transpose()
+                .map_err(place)?,
+            wsl: extended.map(|list| Wsl::parse(&list)).unwrap_or_default(),
+            streams: finished.named.finish(&mft.geometry, place),
         })
     }
 
@@ -114,6 +102,7 @@ pub(crate) struct Parts {
     index_allocation: Gathering,
     reparse: Gathering,
     extended: Gathering,
+    named: NamedGatherings,
 }
 
 struct Finished {
@@ -122,6 +111,7 @@ struct Finished {
     index: Option<IndexParts>,
     reparse: Option<Data>,
     extended: Option<Data>,
+    named: NamedGatherings,
 }
 
 impl Parts {
@@ -135,6 +125,10 @@ impl Parts {
                 }
                 (kind::ATTRIBUTE_LIST, _) => &mut self.list,
                 (kind::DATA, []) => &mut self.data,
+                (kind::DATA, name) => {
+                    self.named.add(name, &attribute, geometry);
+                    return Ok(());
+                }
                 (kind::INDEX_ROOT, name) if name == I30 => &mut self.index_root,
                 (kind::INDEX_ALLOCATION, name) if name == I30 => &mut self.index_allocation,
                 (kind::REPARSE_POINT, _) => &mut self.reparse,
@@ -175,6 +169,7 @@ impl Parts {
             index,
             reparse: self.reparse.finish(geometry)?,
             extended: self.extended.finish(geometry)?,
+            named: self.named,
         })
     }
 }
@@ -196,86 +191,5 @@ impl Standard {
         times.ok_or_else(|| {
             Mismatch::new(attribute.at, "a resident $STANDARD_INFORMATION of 36 bytes or more", "another")
         })
-    }
-}
-
-/// One attribute that is put together from its pieces.
-#[derive(Default)]
-pub(crate) struct Gathering {
-    resident: Option<Box<[u8]>>,
-    assembly: Assembly,
-    /// Of the piece at VCN 0, which is the one that knows.
-    sizes: Option<Sizes>,
-    flags: u16,
-    /// Where in its record the first piece was found, for messages.
-    at: usize,
-    pieces: u32,
-}
-
-impl Gathering {
-    fn add(&mut self, attribute: &Attribute<'_>, geometry: &Geometry) -> Result<(), Mismatch> {
-        if self.resident.is_some() || (self.pieces > 0 && matches!(attribute.content, Content::Resident(_))) {
-            let found = format!("another of type {:#x}", attribute.kind);
-            return Err(Mismatch::new(attribute.at, "each resident attribute once", found));
-        }
-        if self.pieces == 0 {
-            self.at = attribute.at;
-        }
-        self.pieces += 1;
-        match &attribute.content {
-            Content::Resident(value) => {
-                self.flags = attribute.flags;
-                self.resident = Some((*value).into());
-            }
-            Content::NonResident(piece) => {
-                if piece.lowest.0 == 0 {
-                    if self.sizes.replace(piece.sizes).is_some() {
-                        let expected = "one piece that begins at VCN 0";
-                        return Err(Mismatch::new(attribute.at, expected, "another"));
-                    }
-                    self.flags = attribute.flags;
-                }
-                self.assembly
-                    .add(piece.mapping_pairs, piece.lowest, piece.end, geometry.clusters)
-                    .map_err(|mismatch| mismatch.shifted(attribute.at + piece.mapping_pairs_at))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What is known of the runs so far.
-    pub(crate) fn so_far(&self) -> Runs {
-        self.assembly.so_far()
-    }
-
-    /// The attribute, with runs that reach over its size; `None` when there is none.
-    pub(crate) fn finish(self, geometry: &Geometry) -> Result<Option<Data>, Mismatch> {
-        let at = self.at;
-        if let Some(value) = self.resident {
-            // Resident content is never compressed, whatever the flag says; encrypted it could be.
-            let encoding =
-                if self.flags & flag::ENCRYPTED != 0 { Encoding::Encrypted } else { Encoding::Plain };
-            return Ok(Some(Data { stream: Stream::Resident(value), encoding }));
-        }
-        let Some(sizes) = self.sizes else {
-            return match self.pieces {
-                0 => Ok(None),
-                _ => Err(Mismatch::new(at, "a piece that begins at VCN 0", "later ones only")),
-            };
-        };
-        let runs = self.assembly.finish().map_err(|mismatch| mismatch.shifted(at))?;
-        let mapped = runs.end.0.saturating_mul(geometry.cluster_size);
-        if sizes.data > mapped {
-            let expected = format!("a size of at most the {mapped} bytes that its runs hold");
-            return Err(Mismatch::new(at, expected, sizes.data));
-        }
-        let encoding = if self.flags & flag::ENCRYPTED != 0 {
-            Encoding::Encrypted
-        } else if self.flags & flag::COMPRESSED != 0 {
-            Encoding::Lznt1
-        } else {
-            Encoding::Plain
-        };
-        Ok(Some(Data { stream: Stream::Mapped(Mapped { runs, sizes }), encoding }))
     }
 }

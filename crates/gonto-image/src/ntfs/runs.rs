@@ -77,6 +77,14 @@ impl Runs {
         })
     }
 
+    /// How many bytes they take beside the struct itself.
+    pub(crate) fn memory(&self) -> usize {
+        match &self.runs {
+            Kept::One(_) => 0,
+            Kept::Many(runs) => size_of_val::<[Run]>(runs),
+        }
+    }
+
     fn get(&self, index: usize) -> Option<Run> {
         match &self.runs {
             Kept::One(place) => (index == 0).then_some(Run { start: Vcn(0), place: *place }),

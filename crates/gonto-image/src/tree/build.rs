@@ -3,20 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::content::Content;
 use super::damage::Damages;
 use super::entries::{Directory, Entry};
-use super::node::{Kind, Node, NodeId, Timestamp};
+use super::node::{Kind, NodeId, Owner, Reparsed};
 use super::note::{Notes, Reason};
-use super::{Content, FileTree, link};
+use super::seen::Seen;
+use super::streams::Streams;
+use super::{FileTree, link};
 use crate::error::{Error, Mismatch};
 use crate::ntfs::directories::Listings;
+use crate::ntfs::extended_attributes::Wsl;
+use crate::ntfs::gathering::NamedData;
 use crate::ntfs::index::{Listed, Listing};
-use crate::ntfs::inode::{Data, Encoding, Inode, Standard};
 use crate::ntfs::log_file::LogState;
 use crate::ntfs::mft::Mft;
-use crate::ntfs::reparse::Reparse;
+use crate::ntfs::reparse::{Reparse, ReparsePoint};
 use crate::ntfs::scan::Inodes;
-use crate::ntfs::stream::{Mapped, Stream};
+use crate::ntfs::unit_cache::UnitCache;
 use crate::ntfs::volume_record::VolumeRecord;
 use crate::ntfs::{FIRST_USER_RECORD, LOG_FILE_RECORD, ROOT_RECORD, Reference};
 use crate::options::Damage;
@@ -49,14 +53,8 @@ struct Builder<'m> {
     damaged: HashMap<Reference, NodeId>,
     /// Links whose targets can only be looked up when the tree is whole.
     links: Vec<(NodeId, Reparse)>,
+    streams_left_out: bool,
 }
-
-/// Bits of `$STANDARD_INFORMATION`'s attributes (\[MS-FSCC\] 2.6): offline, recall on open, recall on data access. With
-/// any of them the content of a cloud file lies elsewhere.
-const CONTENT_ELSEWHERE: u32 = 0x0000_1000 | 0x0004_0000 | 0x0040_0000;
-
-const PERMISSIONS: u32 = 0o777;
-const DEFAULT_MODE: u32 = 0o755;
 
 /// The longest name that Linux takes, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -71,6 +69,10 @@ impl<'m> Builder<'m> {
             contents: Vec::with_capacity(node_of.len()),
             parents: Vec::with_capacity(node_of.len()),
             directories: Vec::new(),
+            streams: Streams::default(),
+            reparse_points: Vec::new(),
+            owners: Vec::new(),
+            cache: UnitCache::new(),
             notes: Notes::default(),
             damage: Damages::default(),
             label,
@@ -85,6 +87,7 @@ impl<'m> Builder<'m> {
             inode_of: Vec::new(),
             damaged: HashMap::new(),
             links: Vec::new(),
+            streams_left_out: false,
         }
     }
 
@@ -200,10 +203,26 @@ impl<'m> Builder<'m> {
         self.tree.parents.push(parent);
         self.inode_of.push(inode_number);
         self.node_of[inode] = number + 1;
-        if let Some(link) = seen.link {
-            self.links.push((id, link));
-        }
+        self.keep_apart(id, seen.reparse, seen.streams, seen.wsl);
         Ok((id, seen.incomplete))
+    }
+
+    /// What few files have is not kept in each node.
+    fn keep_apart(&mut self, id: NodeId, reparse: Option<ReparsePoint>, streams: Box<[NamedData]>, wsl: Wsl) {
+        if let (Some(uid), Some(gid)) = (wsl.user, wsl.group) {
+            self.tree.owners.push((id, Owner { uid, gid }));
+        }
+        if let Some(ReparsePoint { tag, meaning }) = reparse {
+            let target = if let Reparse::Link(target) = &meaning { Some(target.path.clone()) } else { None };
+            self.tree.reparse_points.push((id, Reparsed { tag, target }));
+            if self.tree.node(id).kind == Kind::Symlink {
+                self.links.push((id, meaning));
+            }
+        }
+        if !self.tree.streams.add(id, streams) && !self.streams_left_out {
+            self.streams_left_out = true;
+            self.tree.notes.add(Reason::TooManyStreams, String::new);
+        }
     }
 
     /// The node that stands for what a name should lead to.
@@ -221,7 +240,7 @@ impl<'m> Builder<'m> {
             return Ok(known);
         }
         let id = NodeId(count_to_u32(self.tree.nodes.len())?);
-        self.tree.nodes.push(node(Kind::File, 0, DEFAULT_MODE, &Standard::default()));
+        self.tree.nodes.push(Seen::damaged_node());
         self.tree.contents.push(Content::Damaged(why));
         self.tree.parents.push(dir);
         // No directory, so that nobody is going to enter it.
@@ -274,89 +293,4 @@ fn count_to_u32(count: usize) -> Result<u32, Error> {
 /// Names that have no place in a Linux directory.
 fn is_impossible(name: &[u8]) -> bool {
     name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0)
-}
-
-/// How an inode is shown.
-struct Seen {
-    node: Node,
-    content: Content,
-    link: Option<Reparse>,
-    incomplete: Option<Reason>,
-}
-
-impl Seen {
-    /// Moves the content out of the inode: it is not needed there any more. If it is a directory, it becomes
-    /// `directory` of the tree.
-    fn new(inode: &mut Inode, directory: u32) -> Self {
-        let is_directory = inode.is_directory();
-        let (kind, size, content, incomplete) = match inode.reparse.as_deref() {
-            Some(Reparse::Link(_) | Reparse::LinuxLink(_)) => {
-                (Kind::Symlink, 0, Content::Link(Box::default()), None)
-            }
-            other if is_directory => {
-                (Kind::Directory, 0, Content::Directory(directory), hidden_directory(other))
-            }
-            other => {
-                let reason = unreadable_file(other, inode.standard.attributes);
-                let (size, content) = file_content(inode.data.take(), reason);
-                let incomplete =
-                    if let Content::Unreadable(reason) = &content { Some(*reason) } else { None };
-                (Kind::File, size, content, incomplete)
-            }
-        };
-        let link = if kind == Kind::Symlink { inode.reparse.take().map(|link| *link) } else { None };
-        let mode = inode.wsl_mode.map_or(DEFAULT_MODE, |mode| mode & PERMISSIONS);
-        Self { node: node(kind, size, mode, &inode.standard), content, link, incomplete }
-    }
-}
-
-fn hidden_directory(reparse: Option<&Reparse>) -> Option<Reason> {
-    match reparse {
-        Some(Reparse::Wof) => Some(Reason::Wof),
-        Some(Reparse::Dedup) => Some(Reason::Dedup),
-        Some(Reparse::Other(tag)) => Some(Reason::ReparsedDirectory(*tag)),
-        Some(Reparse::Cloud | Reparse::Link(_) | Reparse::LinuxLink(_)) | None => None,
-    }
-}
-
-fn unreadable_file(reparse: Option<&Reparse>, attributes: u32) -> Option<Reason> {
-    match reparse {
-        Some(Reparse::Wof) => Some(Reason::Wof),
-        Some(Reparse::Dedup) => Some(Reason::Dedup),
-        Some(Reparse::Other(tag)) => Some(Reason::ReparsedFile(*tag)),
-        Some(Reparse::Cloud) if attributes & CONTENT_ELSEWHERE != 0 => Some(Reason::CloudPlaceholder),
-        Some(Reparse::Cloud | Reparse::Link(_) | Reparse::LinuxLink(_)) | None => None,
-    }
-}
-
-/// The size of a file, and where its content is. Nothing is missing from an empty file, however it is encoded; but what
-/// a reparse point stands for may be no file at all.
-fn file_content(data: Option<Data>, reparsed: Option<Reason>) -> (u64, Content) {
-    let (size, encoding) =
-        data.as_ref().map_or((0, Encoding::Plain), |data| (data.stream.size(), data.encoding));
-    let encoded = match encoding {
-        Encoding::Lznt1 if size > 0 => Some(Reason::Lznt1),
-        Encoding::Encrypted if size > 0 => Some(Reason::Encrypted),
-        Encoding::Plain | Encoding::Lznt1 | Encoding::Encrypted => None,
-    };
-    let content = match (reparsed.or(encoded), data.map(|data| data.stream)) {
-        (Some(reason), _) => Content::Unreadable(reason),
-        (None, Some(Stream::Resident(bytes))) => Content::Inline(bytes),
-        (None, Some(Stream::Mapped(Mapped { runs, sizes }))) => Content::Mapped { runs, valid: sizes.valid },
-        (None, None) => Content::Inline(Box::default()),
-    };
-    (size, content)
-}
-
-fn node(kind: Kind, size: u64, mode: u32, standard: &Standard) -> Node {
-    Node {
-        kind,
-        size,
-        links: 1,
-        mode,
-        modified: Timestamp::from_filetime(standard.modified),
-        changed: Timestamp::from_filetime(standard.changed),
-        accessed: Timestamp::from_filetime(standard.accessed),
-        created: Timestamp::from_filetime(standard.created),
-    }
 }

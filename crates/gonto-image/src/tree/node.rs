@@ -33,6 +33,22 @@ pub struct Node {
     pub created: Timestamp,
 }
 
+/// Who owns a file in the eyes of Linux, as WSL has written it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Owner {
+    /// User, from `$LXUID`.
+    pub uid: u32,
+    /// Group, from `$LXGID`.
+    pub gid: u32,
+}
+
+/// A reparse point, as far as it is told.
+pub(super) struct Reparsed {
+    pub(super) tag: u32,
+    /// Of links, as Windows wrote it.
+    pub(super) target: Option<Box<[u8]>>,
+}
+
 /// What a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {

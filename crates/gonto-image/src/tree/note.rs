@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ntfs::reparse::SpecialFile;
+
 /// One thing that the tree does not show as Windows would.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
@@ -15,10 +17,16 @@ pub struct Note {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Content compressed by NTFS.
-    Lznt1,
-    /// Content compressed by the Windows Overlay Filter.
-    Wof,
+    /// Content that the Windows Overlay Filter takes from a WIM file.
+    WimBacked,
+    /// Content that the Windows Overlay Filter provides in a way that is not known.
+    UnknownOverlay,
+    /// Content compressed by the Windows Overlay Filter, with a stream of compressed data that is missing or cannot be.
+    BrokenOverlay,
+    /// Something of Linux that holds no bytes.
+    Special(SpecialFile),
+    /// Named streams of which there are more than are kept.
+    TooManyStreams,
     /// Content encrypted by EFS, whose keys are not in the image.
     Encrypted,
     /// Content in the chunk store of data deduplication.
@@ -61,8 +69,20 @@ impl fmt::Display for Note {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lznt1 => f.write_str("compressed with LZNT1, which is not read yet"),
-            Self::Wof => f.write_str("compressed with WOF (CompactOS), which is not read yet"),
+            Self::WimBacked => f.write_str("provided by WOF from a WIM file, which is not read"),
+            Self::UnknownOverlay => f.write_str("provided by WOF (CompactOS) in a way that is not known"),
+            Self::BrokenOverlay => f.write_str(
+                "compressed with WOF (CompactOS), but its stream WofCompressedData is missing or too short",
+            ),
+            Self::Special(SpecialFile::Socket) => f.write_str("a Unix socket of WSL, which holds no bytes"),
+            Self::Special(SpecialFile::Fifo) => f.write_str("a named pipe of WSL, which holds no bytes"),
+            Self::Special(SpecialFile::CharacterDevice) => {
+                f.write_str("a character device of WSL, which holds no bytes")
+            }
+            Self::Special(SpecialFile::BlockDevice) => {
+                f.write_str("a block device of WSL, which holds no bytes")
+            }
+            Self::TooManyStreams => f.write_str("so full of named streams that some are left out"),
             Self::Encrypted => f.write_str("encrypted with EFS, whose keys are not in the image"),
             Self::Dedup => f.write_str("deduplicated, which is not read"),
             Self::CloudPlaceholder => {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use gonto_image::{FileTree, Kind, NodeId, Options, ReadAt, VirtualDisk};
+use gonto_image::{Extent, FileTree, Kind, NodeId, Options, Place, ReadAt, VirtualDisk};
 use sha2::{Digest, Sha256};
 
 /// An image in memory that keeps only what is not zero: images of a gigabyte are mostly empty.
@@ -195,4 +195,52 @@ pub(crate) fn attribute(image: &[u8], record: usize, kind: u32) -> Option<usize>
         at += u32_at(at + 4) as usize;
     }
     None
+}
+
+/// Checks that the extent maps of all files, and what lies there in the image files (the image itself first, then its parents),
+/// are the same as their content.
+pub(crate) fn check_extents(tree: &FileTree, layers: &[&dyn ReadAt]) {
+    for (path, id) in paths(tree).into_iter().filter(|(_, id)| tree.node(*id).kind == Kind::File) {
+        let size = tree.node(id).size;
+        assert_eq!(tree.extent(id, size).length, 0, "{path}");
+        assert_eq!(tree.extent(id, u64::MAX).length, 0, "{path}");
+        let mut offset = 0;
+        let mut last = None;
+        while offset < size {
+            let extent = tree.extent(id, offset);
+            assert!(extent.length > 0 && extent.length <= size - offset, "{path}: {offset} {extent:?}");
+            let goes_on = match (last, extent.place) {
+                (Some((Place::Image { layer, offset }, length)), next) => {
+                    next == Place::Image { layer, offset: offset + length }
+                }
+                (last, next) => last.is_some_and(|(last, _)| last == next),
+            };
+            assert!(!goes_on, "{path}: {offset} {extent:?} continues {last:?}");
+            last = Some((extent.place, extent.length));
+            check_extent(tree, layers, id, offset, extent);
+            // From anywhere inside, the rest is told.
+            let inside = extent.length / 2;
+            let rest = tree.extent(id, offset + inside);
+            assert_eq!(rest.length, extent.length - inside, "{path}: {offset}");
+            offset += extent.length;
+        }
+    }
+}
+
+fn check_extent(tree: &FileTree, layers: &[&dyn ReadAt], file: NodeId, offset: u64, extent: Extent) {
+    // Of long ones the start and the end.
+    let length = extent.length.min(1 << 20);
+    for from in [0, extent.length - length] {
+        let mut expected = vec![0; usize::try_from(length).unwrap()];
+        match extent.place {
+            Place::Zero => {}
+            Place::Image { layer, offset } => {
+                layers[layer as usize].read_at(&mut expected, offset + from).unwrap();
+            }
+            Place::Derived => return,
+        }
+        let mut found = vec![9; expected.len()];
+        assert_eq!(tree.read_at(file, &mut found, offset + from).unwrap(), found.len());
+        assert!(found == expected, "{}: {offset} {extent:?}", tree.path(file));
+    }
 }
