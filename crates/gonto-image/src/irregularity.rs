@@ -22,6 +22,11 @@ pub enum Irregularity {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file begins with a whole NTFS volume, and ends with the footer of a VHD that was larger than the file.
+    StrayFooter {
+        /// Byte offset of the footer.
+        offset: u64,
+    },
     /// The block table has fewer entries than the disk has blocks; the rest of the disk is zero.
     ShortTable {
         /// Bytes of the disk that have entries.
@@ -57,6 +62,10 @@ impl fmt::Display for Irregularity {
             Self::CopyUsed { what, offset, problem } => {
                 write!(f, "the {what} at byte {offset:#x} is damaged ({problem}); its copy was used")
             }
+            Self::StrayFooter { offset } => write!(
+                f,
+                "the VHD's footer at byte {offset:#x} belongs to a larger disk; the file begins with a whole volume, and that was read"
+            ),
             Self::ShortTable { covered, disk_size } => write!(
                 f,
                 "the block table covers {covered} of the disk's {disk_size} bytes; the rest was taken for zeroes"

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::guid::Guid;
 use crate::irregularity::Irregularity;
 use crate::layer::Layer;
+use crate::ntfs::boot::Boot;
 use crate::options::Options;
 use crate::parent::{Below, Descent};
 use crate::source::{ReadAt, Window};
@@ -51,6 +52,11 @@ pub(crate) fn open(image: &Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Opt
     let disk_type = footer.disk_type()?;
     let mut layer = layer(&mut footer, disk_type, image.size())?;
     if disk_type == DiskType::Fixed {
+        if !descent.options.container_only
+            && let Some(volume) = volume_alone(image, &footer)?
+        {
+            return Ok(Some(volume));
+        }
         return Ok(Some(VirtualDisk::new(Arc::new(open_fixed(image, &footer)?), layer, Vec::new())));
     }
     let header = PlacedHeader::read(image.as_ref(), &footer, descent.options, &mut layer.irregularities)?;
@@ -97,6 +103,20 @@ fn open_fixed(image: &Arc<dyn ReadAt>, footer: &PlacedFooter) -> Result<Window, 
             format!("{disk_size} bytes: the file is cut short"),
         )
     })
+}
+
+/// A volume that was copied out of a fixed disk together with the footer behind it: the footer then tells of a disk that is not
+/// there, while what is there is whole.
+fn volume_alone(image: &Arc<dyn ReadAt>, footer: &PlacedFooter) -> Result<Option<VirtualDisk>, Error> {
+    let offset = footer.offset;
+    let is_whole = |boot: &Boot| boot.geometry.size <= offset;
+    if footer.disk_size()? <= offset || !Boot::first(image.as_ref()).as_ref().is_ok_and(is_whole) {
+        return Ok(None);
+    }
+    let Some(volume) = Window::new(image.clone(), 0, offset) else { return Ok(None) };
+    let mut layer = Layer::new(Container::Raw, image.size(), offset);
+    layer.irregularities.push(Irregularity::StrayFooter { offset });
+    Ok(Some(VirtualDisk::new(Arc::new(volume), layer, Vec::new())))
 }
 
 fn open_parent(

@@ -155,6 +155,27 @@ fn a_fixed_disk_that_was_cut_is_refused() {
     assert!(message(image).contains("4096 bytes: the file is cut short"));
 }
 
+/// Somebody copied the partition out of a fixed VHD up to the end of the file.
+#[test]
+fn a_volume_with_the_footer_of_the_disk_that_it_was_copied_from_is_read() {
+    let mut disk = vec![0; 1 << 20];
+    disk[3..][..8].copy_from_slice(b"NTFS    ");
+    disk[0x0b..][..2].copy_from_slice(&512u16.to_le_bytes());
+    disk[0x0d] = 8;
+    disk[0x28..][..8].copy_from_slice(&2047u64.to_le_bytes());
+    disk[0x40] = 0xf6;
+    let larger = footer(2, (1 << 20) + (64 << 10));
+    let copied = [disk.as_slice(), larger.as_bytes()].concat();
+    let (opened, told) = opened(copied, Container::Raw);
+    assert_eq!(content(&opened), disk);
+    assert!(told[0].contains("footer at byte 0x100000 belongs to a larger disk"), "{told:?}");
+
+    // A volume that is cut as well is no whole one.
+    disk[0x28..][..8].copy_from_slice(&2049u64.to_le_bytes());
+    let cut = [disk.as_slice(), larger.as_bytes()].concat();
+    assert!(message(cut).contains("the file is cut short"));
+}
+
 #[test]
 fn impossible_footers_are_refused() {
     let image = footer(7, 4096).as_bytes().to_vec();
