@@ -10,7 +10,7 @@ use crate::layer::Layer;
 use crate::options::Options;
 use crate::parent::Descent;
 use crate::source::ReadAt;
-use crate::vhd;
+use crate::{vhd, vhdx};
 
 /// The kinds of image file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,12 @@ pub enum Container {
     DynamicVhd,
     /// A differencing VHD: what was written since it was made from its parent.
     DifferencingVhd,
+    /// A fixed VHDX: all blocks were there from the start.
+    FixedVhdx,
+    /// A dynamic VHDX: blocks that are there only when they were written.
+    DynamicVhdx,
+    /// A differencing VHDX: what was written since it was made from its parent.
+    DifferencingVhdx,
 }
 
 impl fmt::Display for Container {
@@ -33,6 +39,9 @@ impl fmt::Display for Container {
             Self::FixedVhd => "fixed VHD",
             Self::DynamicVhd => "dynamic VHD",
             Self::DifferencingVhd => "differencing VHD",
+            Self::FixedVhdx => "fixed VHDX",
+            Self::DynamicVhdx => "dynamic VHDX",
+            Self::DifferencingVhdx => "differencing VHDX",
         })
     }
 }
@@ -48,8 +57,8 @@ impl VirtualDisk {
     /// of a disk. The parents of a differencing image are found by [`Options::parents`] and opened as well.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for the containers of other systems; [`Error::Vhd`] and [`Error::Checksum`] for a VHD that is
-    /// damaged or, where [`Options::container_only`] asks for it, for the bytes of a disk; [`Error::MissingParent`],
+    /// [`Error::Unsupported`] for the containers of other systems; [`Error::Vhd`], [`Error::Vhdx`] and [`Error::Checksum`] for one that
+    /// is damaged or, where [`Options::container_only`] asks for it, for the bytes of a disk; [`Error::MissingParent`],
     /// [`Error::Parent`] and [`Error::ParentChain`] for a differencing image whose chain is not whole; [`Error::Read`] from
     /// below.
     pub fn open(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
@@ -59,6 +68,9 @@ impl VirtualDisk {
     /// The same for an image of a chain.
     pub(crate) fn open_in(image: Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Self, Error> {
         refuse_other_containers(image.as_ref())?;
+        if let Some(disk) = vhdx::open(&image, descent)? {
+            return Ok(disk);
+        }
         if let Some(disk) = vhd::open(&image, descent)? {
             return Ok(disk);
         }
@@ -124,12 +136,14 @@ impl VirtualDisk {
 
 /// The identity by which children know an image; `None` for what is no container. Little of it is read.
 pub(crate) fn identity(image: &dyn ReadAt, options: &Options) -> Result<Option<Guid>, Error> {
-    vhd::identity(image, options)
+    match vhdx::identity(image, options)? {
+        Some(id) => Ok(Some(id)),
+        None => vhd::identity(image, options),
+    }
 }
 
 /// Signatures at the start of files that are disk images, but not ours.
-const OTHERS: [(&[u8], &str, bool, &str); 3] = [
-    (b"vhdxfile", "VHDX", true, "convert the image to VHD"),
+const OTHERS: [(&[u8], &str, bool, &str); 2] = [
     (b"QFI\xfb", "QCOW2", false, "convert the image to VHD"),
     (b"KDMV", "VMDK", false, "convert the image to VHD"),
 ];

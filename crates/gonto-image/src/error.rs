@@ -52,6 +52,22 @@ pub enum Error {
         found: String,
     },
 
+    /// A VHDX whose headers, tables, log or blocks do not hold together.
+    #[error(
+        "the VHDX's {structure} at byte {offset:#x} is damaged: expected {expected}, found {found}; \
+         fetch the image again"
+    )]
+    Vhdx {
+        /// Header, region table, log, metadata, block table and the like.
+        structure: &'static str,
+        /// Byte offset of the field in the image file.
+        offset: u64,
+        /// What a sound VHDX holds there.
+        expected: Cow<'static, str>,
+        /// What this one holds.
+        found: String,
+    },
+
     /// A structure of a container or a partition table whose checksum is wrong. It may be read all the same with
     /// [`Options::ignore_checksums`](crate::Options::ignore_checksums).
     #[error(
@@ -248,6 +264,11 @@ impl Mismatch {
     pub(crate) fn in_vhd(self, structure: &'static str, start: u64) -> Error {
         let offset = start.saturating_add(self.at as u64);
         Error::Vhd { structure, offset, expected: self.expected, found: self.found }
+    }
+
+    pub(crate) fn in_vhdx(self, structure: &'static str, start: u64) -> Error {
+        let offset = start.saturating_add(self.at as u64);
+        Error::Vhdx { structure, offset, expected: self.expected, found: self.found }
     }
 
     pub(crate) fn in_partition_table(self, table: &'static str, start: u64) -> Error {

@@ -2,12 +2,29 @@
 
 use std::fmt;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 /// A globally unique identifier: of an image, a disk, a partition or a kind of partition.
 ///
 /// It is shown as Windows shows it: the first three groups of its bytes are little-endian numbers. Programs of other systems
 /// write the identifiers of their VHDs as RFC 9562 does, big-endian throughout, so that Windows and Gonto show those
 /// with the digits of the first groups turned around.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(transparent)]
 pub struct Guid([u8; 16]);
 
 impl Guid {
@@ -35,6 +52,19 @@ impl Guid {
             at += 1;
         }
         Self(bytes)
+    }
+
+    /// Reads the text form, in braces or without.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+        let lengths_are_right = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        let digits: String = text.chars().filter(|digit| *digit != '-').collect();
+        let only_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !lengths_are_right || !only_digits {
+            return None;
+        }
+        u128::from_str_radix(&digits, 16).ok().map(Self::from_digits)
     }
 
     /// Whether it is all zeroes, which stands for none.
@@ -75,5 +105,18 @@ mod tests {
         assert_eq!(guid.to_string(), "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7");
         assert_eq!(guid, Guid::from_digits(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7));
         assert!(!guid.is_nil() && Guid::from_digits(0).is_nil());
+    }
+
+    #[test]
+    fn the_text_form_has_five_groups_of_digits() {
+        let guid = Guid::from_digits(0x2dc27766_f623_4200_9d64_115e9bfd4a08);
+        for text in ["{2DC27766-F623-4200-9D64-115E9BFD4A08}", "2dc27766-f623-4200-9d64-115e9bfd4a08"] {
+            assert_eq!(Guid::parse(text), Some(guid));
+        }
+        for text in
+            ["", "{}", "{2dc27766-f623-4200-9d64-115e9bfd4a08", "+dc27766-f623-4200-9d64-115e9bfd4a08"]
+        {
+            assert_eq!(Guid::parse(text), None, "{text}");
+        }
     }
 }

@@ -34,6 +34,11 @@ pub enum Irregularity {
         /// Bytes of the disk.
         disk_size: u64,
     },
+    /// Whoever wrote a VHDX was interrupted, and left changes in its log. They were read as if they were in their places.
+    ReplayedLog {
+        /// How many entries of the log there are.
+        entries: usize,
+    },
     /// The parent was changed after the child was made, or was copied without its time.
     ParentTime {
         /// The parent's name.
@@ -69,6 +74,10 @@ impl fmt::Display for Irregularity {
             Self::ShortTable { covered, disk_size } => write!(
                 f,
                 "the block table covers {covered} of the disk's {disk_size} bytes; the rest was taken for zeroes"
+            ),
+            Self::ReplayedLog { entries } => write!(
+                f,
+                "the writer of the image was interrupted; {entries} entries of its log were read as if they were in their places"
             ),
             Self::ParentTime { parent } => {
                 write!(f, "the parent {parent} has another time than when the child was made from it")

@@ -21,6 +21,8 @@ pub struct Layer {
     pub disk_size: u64,
     /// Its identity, which its children know it by: a VHD's unique id, a VHDX's data write GUID.
     pub id: Option<Guid>,
+    /// What the disk calls itself to a guest, which children have from their parents; only VHDXs tell.
+    pub disk_id: Option<Guid>,
     /// The identity that its parent must have.
     pub parent_id: Option<Guid>,
     /// The program that made it.
@@ -29,6 +31,8 @@ pub struct Layer {
     pub created: Option<Timestamp>,
     /// Bytes of a sector of the disk: 512 or 4096. Raw disks do not tell.
     pub sector_size: Option<u32>,
+    /// Bytes that the disk writes at once, whatever its sectors are: 512 or 4096; only VHDXs tell.
+    pub physical_sector_size: Option<u32>,
     /// The blocks that the disk is stored in; a fixed VHD and a raw disk have none.
     pub blocks: Option<Blocks>,
     /// What is not as it should be.
@@ -55,10 +59,12 @@ impl Layer {
             file_size,
             disk_size,
             id: None,
+            disk_id: None,
             parent_id: None,
             creator: None,
             created: None,
             sector_size: None,
+            physical_sector_size: None,
             blocks: None,
             irregularities: Vec::new(),
         }

@@ -21,7 +21,7 @@
 //! Each layer turns one [`ReadAt`] into another, so that none of them knows what lies below it:
 //! ```text
 //! ImageFile          bytes of the image file                       source
-//!   └─ virtual disk  VHD, with its parents, or the file itself     container, vhd, parent
+//!   └─ virtual disk  VHD or VHDX with parents, or the file itself  container, vhd, vhdx, parent
 //!        └─ volume   one partition of GPT or MBR, or all of it     partition, filesystem
 //!             └─ NTFS  clusters -> runs -> files                   ntfs
 //!                  └─ FileTree  nodes, names, content              tree
@@ -47,6 +47,7 @@
 //! | [`layer`](Layer) | what an image file tells of itself | |
 //! | `parent` | chains of differencing images | |
 //! | `vhd` | footer, dynamic header, block table, sector bitmaps, locators | Virtual Hard Disk Image Format Specification 1.0 |
+//! | `vhdx` | headers, log, regions, metadata, block table, sector bitmaps, locators | \[MS-VHDX\] |
 //! | [`options`](Options) | how an image is opened, who finds parents | |
 //! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
 //! | [`filesystem`](Volume) | which volume, which file system is on it | |
@@ -60,6 +61,7 @@
 
 pub mod compression;
 mod container;
+mod crc;
 mod error;
 mod filesystem;
 mod guid;
@@ -70,9 +72,11 @@ mod options;
 mod parallel;
 mod parent;
 pub mod partition;
+mod sector_bitmap;
 mod source;
 mod tree;
 mod vhd;
+mod vhdx;
 
 pub use container::{Container, VirtualDisk};
 pub use error::Error;

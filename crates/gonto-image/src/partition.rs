@@ -3,7 +3,6 @@
 use crate::error::Error;
 use crate::source::ReadAt;
 
-mod crc32;
 mod gpt;
 mod mbr;
 

@@ -32,7 +32,6 @@ use crate::parent::{Below, Descent};
 use crate::source::{ReadAt, Window};
 use crate::tree::Timestamp;
 
-mod bitmap;
 mod creator;
 mod dynamic;
 mod footer;

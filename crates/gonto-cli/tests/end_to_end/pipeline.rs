@@ -1,8 +1,9 @@
 //! What `run` does, in which order, with which environment and exit status.
 
 use std::fs;
+use std::process::Command;
 
-use crate::support::{Behaviour, Caller, Project, Server, callers};
+use crate::support::{Behaviour, Caller, Project, Server, callers, skipped};
 
 const TOOL: &str = "{name: tool, version: '1.0', platform: multi}";
 
@@ -50,6 +51,43 @@ build:
             .ends_with(0)
             .mentions("     cached tool/tool_v1.0_multi.vhd\n");
         project.assert_clean();
+    }
+}
+
+#[test]
+fn a_vhdx_shows_what_the_same_disk_shows_in_a_vhd() {
+    for caller in callers() {
+        let project = Project::of(caller, "");
+        let listing = |format: &str| {
+            let tool = format!(
+                "{{name: tool, version: '1.0', platform: multi, format: {format}, env: {{TOOL: '{{{{mount_point}}}}'}}}}"
+            );
+            let script = "cd $TOOL && find . -type f | sort | xargs sha256sum";
+            project.configure(
+                &format!("build: {{requires: [\"TOOL\"], script: '{script}'}}").replace("\"TOOL\"", &tool),
+            );
+            project.gonto(&["run", "build"]).run().ends_with(0).stdout
+        };
+        let expected = listing("vhd");
+        assert!(expected.contains("bin/pebble"), "{expected}");
+        for subformat in ["dynamic", "fixed"] {
+            let _ = fs::remove_dir_all(project.path("cache"));
+            let made = Command::new("qemu-img")
+                .args(["convert", "-O", "vhdx", "-o", &format!("subformat={subformat}"), "--image-opts"])
+                .arg(format!(
+                    "driver=vpc,force_size_calc=current_size,file.filename={}",
+                    project.path("repository/tool/tool_v1.0_multi.vhd").display()
+                ))
+                .arg(project.path("repository/tool/tool_v1.0_multi.vhdx"))
+                .status();
+            if !made.is_ok_and(|status| status.success()) {
+                skipped("no qemu-img, which makes the VHDX");
+                return;
+            }
+            project.give_away();
+            assert_eq!(listing("vhdx"), expected, "{caller:?}: {subformat}");
+            project.assert_clean();
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::crc32::crc32;
 use super::{Partition, Role, read_part};
+use crate::crc::crc32;
 use crate::error::{Error, Mismatch};
 use crate::guid::Guid;
 use crate::source::ReadAt;

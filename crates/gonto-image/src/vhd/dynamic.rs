@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bitmap::{SectorBitmap, Written};
 use super::footer::PlacedFooter;
 use super::format::SECTOR;
 use super::header::{Layout, PlacedHeader};
@@ -14,6 +13,7 @@ use crate::irregularity::Irregularity;
 use crate::layer::Blocks;
 use crate::parallel::map_in_order;
 use crate::parent::Below;
+use crate::sector_bitmap::{SectorBitmap, Written};
 use crate::source::{Extent, Place, ReadAt, check_inside};
 
 /// Blocks that are there when they were written; and below them the parent, or zeroes.

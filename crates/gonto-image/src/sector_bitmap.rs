@@ -1,14 +1,15 @@
-//! Which sectors of a block are in the file ("Block Allocation Table and Data Blocks").
+//! Which sectors of a block of a differencing image are in its file, in VHD ("Block Allocation Table and Data Blocks") and in
+//! VHDX ([MS-VHDX] 2.4).
 
 /// The sectors of a block that are written in this file; the others are the parent's, or zero. The first sector is the
 /// highest bit of the first byte.
-pub(super) struct SectorBitmap {
+pub(crate) struct SectorBitmap {
     bits: Box<[u8]>,
     sectors: usize,
 }
 
 /// How much of a block is in the file.
-pub(super) enum Written {
+pub(crate) enum Written {
     All,
     Nothing,
     Some(SectorBitmap),
@@ -16,12 +17,12 @@ pub(super) enum Written {
 
 impl SectorBitmap {
     /// `bits` has a bit at least for each of the `sectors` of a block.
-    pub(super) fn new(bits: &[u8], sectors: usize) -> Self {
+    pub(crate) fn new(bits: &[u8], sectors: usize) -> Self {
         Self { bits: bits[..sectors.div_ceil(8)].into(), sectors }
     }
 
     /// All sectors before `end` are in the file, whatever the bitmap says; those behind it as it says.
-    pub(super) fn with_all_before(mut self, end: usize) -> Self {
+    pub(crate) fn with_all_before(mut self, end: usize) -> Self {
         let (bytes, rest) = (end / 8, end % 8);
         self.bits[..bytes].fill(0xff);
         if rest > 0 {
@@ -31,17 +32,17 @@ impl SectorBitmap {
     }
 
     /// The first sector from `start` on that is in the file.
-    pub(super) fn next_written(&self, start: usize) -> Option<usize> {
+    pub(crate) fn next_written(&self, start: usize) -> Option<usize> {
         let next = if self.is_written(start) { start } else { start + self.run(start) };
         (next < self.sectors).then_some(next)
     }
 
-    pub(super) fn is_written(&self, sector: usize) -> bool {
+    pub(crate) fn is_written(&self, sector: usize) -> bool {
         sector < self.sectors && self.bits[sector / 8] & (0x80 >> (sector % 8)) != 0
     }
 
     /// How many sectors from `start` on are where that one is.
-    pub(super) fn run(&self, start: usize) -> usize {
+    pub(crate) fn run(&self, start: usize) -> usize {
         let written = self.is_written(start);
         let same = if written { 0xff } else { 0 };
         let mut at = start;
@@ -59,7 +60,7 @@ impl SectorBitmap {
     }
 
     /// The simplest way to say the same.
-    pub(super) fn simplified(self) -> Written {
+    pub(crate) fn simplified(self) -> Written {
         match (self.is_written(0), self.run(0) == self.sectors) {
             (true, true) => Written::All,
             (false, true) => Written::Nothing,

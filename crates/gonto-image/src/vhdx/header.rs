@@ -1,0 +1,114 @@
+//! Which of the two headers counts, and what it says.
+
+use std::cmp::Ordering;
+
+use zerocopy::FromBytes;
+
+use super::copies::{Copy, sound};
+use super::format::{HEADER_PLACES, HEADER_SECTION, HEADER_SIGNATURE, Header, MIB};
+use crate::error::{Error, Mismatch};
+use crate::guid::Guid;
+use crate::irregularity::Irregularity;
+use crate::options::Options;
+use crate::source::ReadAt;
+
+/// What the current header says ([MS-VHDX] 2.2.2).
+pub(super) struct Current {
+    /// New whenever what a guest sees has changed: children know their parent by it.
+    pub(super) data_write_guid: Guid,
+    pub(super) log: LogPlace,
+}
+
+/// Where the log is, and which of its entries count.
+#[derive(Clone, Copy)]
+pub(super) struct LogPlace {
+    /// `None` when the log is empty.
+    pub(super) guid: Option<Guid>,
+    /// Byte offset in the file.
+    pub(super) offset: u64,
+    /// In bytes.
+    pub(super) length: u64,
+}
+
+/// Finds the current header: the valid one, and if both are, the one with the higher sequence number.
+pub(super) fn find(
+    image: &dyn ReadAt,
+    options: &Options,
+    irregularities: &mut Vec<Irregularity>,
+) -> Result<Current, Error> {
+    let file_size = image.size();
+    if file_size < HEADER_SECTION {
+        let expected = format!("headers and region tables in the first {HEADER_SECTION} bytes");
+        let found = format!("the end of the file after {file_size} bytes: it is cut short");
+        return Err(Mismatch::new(0, expected, found).in_vhdx("header section", file_size));
+    }
+    let [first, second] = HEADER_PLACES;
+    let size = size_of::<Header>();
+    let first = Copy::read(image, "first header", first, size, HEADER_SIGNATURE)?;
+    let second = Copy::read(image, "second header", second, size, HEADER_SIGNATURE)?;
+    let copies = sound([first, second], options, irregularities)?;
+    let copy = newest(&copies)?;
+    let wrong = |mismatch: Mismatch| mismatch.in_vhdx(copy.what, copy.offset);
+    let header = header(copy)?;
+    if header.version.get() != 1 || header.log_version.get() != 0 {
+        let (version, log) = (header.version.get(), header.log_version.get());
+        let what = format!("version {version} of VHDX with version {log} of its log");
+        return Err(Error::Unsupported { what: what.into(), yet: false, remedy: "convert the image to VHD" });
+    }
+    let log = log_place(&header, file_size).map_err(wrong)?;
+    Ok(Current { data_write_guid: header.data_write_guid, log })
+}
+
+fn header(copy: &Copy) -> Result<Header, Error> {
+    Header::read_from_bytes(&copy.bytes).map_err(|_| {
+        Mismatch::new(0, "a header of 4096 bytes", copy.bytes.len()).in_vhdx(copy.what, copy.offset)
+    })
+}
+
+/// The copy with the highest sequence number.
+fn newest(copies: &[Copy]) -> Result<&Copy, Error> {
+    let [first, second] = copies else {
+        return copies
+            .first()
+            .ok_or_else(|| Mismatch::new(0, "a header", "none").in_vhdx("header section", 0));
+    };
+    let numbers = [header(first)?, header(second)?].map(|header| header.sequence_number.get());
+    match numbers[0].cmp(&numbers[1]) {
+        Ordering::Greater => Ok(first),
+        Ordering::Less => Ok(second),
+        // Disk2vhd writes both alike.
+        Ordering::Equal if first.bytes == second.bytes => Ok(first),
+        Ordering::Equal => {
+            let at = std::mem::offset_of!(Header, sequence_number);
+            let expected = "another sequence number than that of the first header, which is not the same";
+            Err(Mismatch::new(at, expected, numbers[1]).in_vhdx(second.what, second.offset))
+        }
+    }
+}
+
+fn log_place(header: &Header, file_size: u64) -> Result<LogPlace, Mismatch> {
+    let guid = Some(header.log_guid).filter(|guid| !guid.is_nil());
+    let (offset, length) = (header.log_offset.get(), u64::from(header.log_length.get()));
+    let fits = offset.checked_add(length).is_some_and(|end| end <= file_size);
+    let has_place = fits && length > 0 && offset >= HEADER_SECTION && offset % MIB == 0 && length % MIB == 0;
+    if guid.is_some() && !has_place {
+        let at = std::mem::offset_of!(Header, log_offset);
+        let expected = format!("a log of whole MiB inside the file of {file_size} bytes");
+        return Err(Mismatch::new(at, expected, format!("{length} bytes from byte {offset:#x} on")));
+    }
+    Ok(LogPlace { guid, offset, length })
+}
+
+/// Whether the image has sound headers where a VHDX has them, whatever its first bytes are. Nobody else writes such.
+pub(super) fn is_at_its_place(image: &dyn ReadAt) -> Result<bool, Error> {
+    if image.size() < HEADER_SECTION {
+        return Ok(false);
+    }
+    for offset in HEADER_PLACES {
+        let copy = Copy::read(image, "header", offset, size_of::<Header>(), HEADER_SIGNATURE)?;
+        if copy.is_sound() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
