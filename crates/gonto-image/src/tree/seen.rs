@@ -43,9 +43,7 @@ impl Seen {
                 (Kind::Directory, 0, Content::Directory(directory), hidden_directory(other.as_ref()))
             }
             other => {
-                let (size, content) = file(inode, other.as_ref(), &streams);
-                let unreadable =
-                    if let Content::Unreadable(reason) = &content { Some(*reason) } else { None };
+                let (size, content, unreadable) = file(inode, other.as_ref(), &streams);
                 // Windows shows whatever bytes such a file has.
                 let special = inode.wsl.mode.and_then(SpecialFile::from_mode).map(Reason::Special);
                 (Kind::File, size, content, unreadable.or(special))
@@ -71,8 +69,12 @@ fn hidden_directory(reparse: Option<&ReparsePoint>) -> Option<Reason> {
     }
 }
 
-/// The size of a file, and where its content is.
-fn file(inode: &mut Inode, reparse: Option<&ReparsePoint>, streams: &[NamedData]) -> (u64, Content) {
+/// The size of a file, where its content is, and why it is not what Windows would show.
+fn file(
+    inode: &mut Inode,
+    reparse: Option<&ReparsePoint>,
+    streams: &[NamedData],
+) -> (u64, Content, Option<Reason>) {
     let data = inode.data.take();
     let size = data.as_ref().map_or(0, |data| data.stream.size());
     let content = match reparse.map(|reparse| (reparse.tag, &reparse.meaning)) {
@@ -87,7 +89,12 @@ fn file(inode: &mut Inode, reparse: Option<&ReparsePoint>, streams: &[NamedData]
         }
         Some((_, Reparse::Cloud | Reparse::Link(_) | Reparse::LinuxLink(_))) | None => own_content(data),
     };
-    (size, content)
+    match content {
+        // Whatever it is, no byte of it is missing: a pipe of WSL, the alias of a program of the Store.
+        Content::Unreadable(reason) if size == 0 => (0, Content::Inline(Box::default()), Some(reason)),
+        Content::Unreadable(reason) => (size, content, Some(reason)),
+        content => (size, content, None),
+    }
 }
 
 /// What lies in the file itself. Nothing is missing from an empty one, however it is encoded.
