@@ -6,13 +6,16 @@ use gonto_fuzz::{check, fuzz_images};
 use gonto_image::{VirtualDisk, Volume, partition};
 
 fuzz_images!(64 << 20, |files| {
-    let disk = files.image();
-    match partition::table(disk.as_ref()) {
+    let options = files.options();
+    let disk = match VirtualDisk::open(files.image(), &options) {
+        Ok(disk) => disk,
+        Err(error) => return check::error(&error),
+    };
+    match partition::table(&disk, &options) {
         Ok(table) => assert!(table.partitions().len() <= 1 << 20),
         Err(error) => check::error(&error),
     }
-    let options = files.options();
-    match VirtualDisk::open(disk, &options).and_then(|disk| Volume::find(&disk, &options)) {
+    match Volume::find(&disk, &options) {
         Ok(volume) => check::layer(volume.bytes().as_ref(), &files),
         Err(error) => check::error(&error),
     }

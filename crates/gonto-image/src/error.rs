@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use crate::compression::Corrupt;
+use crate::irregularity::Irregularity;
 
 /// Why an image cannot be shown.
 ///
@@ -128,6 +129,15 @@ pub enum Error {
         /// What a sound table holds there.
         expected: Cow<'static, str>,
         /// What this one holds.
+        found: String,
+    },
+
+    /// The partition that was asked for is not there.
+    #[error("there is no partition {number}: the disk has {found}")]
+    NoPartition {
+        /// The number that was asked for.
+        number: u32,
+        /// What there is.
         found: String,
     },
 
@@ -274,6 +284,12 @@ impl Mismatch {
     pub(crate) fn in_partition_table(self, table: &'static str, start: u64) -> Error {
         let offset = start.saturating_add(self.at as u64);
         Error::PartitionTable { table, offset, expected: self.expected, found: self.found }
+    }
+
+    /// The same where the rest of the partition table can be read.
+    pub(crate) fn tolerated_in_partition_table(self, table: &'static str, start: u64) -> Irregularity {
+        let offset = start.saturating_add(self.at as u64);
+        Irregularity::DamagedTable { table, offset, expected: self.expected.into_owned(), found: self.found }
     }
 
     pub(crate) fn in_boot_sector(self) -> Error {

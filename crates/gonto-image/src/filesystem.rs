@@ -4,53 +4,55 @@ use std::sync::Arc;
 
 use crate::container::VirtualDisk;
 use crate::error::Error;
-use crate::ntfs::boot::Boot;
+use crate::irregularity::Irregularity;
 use crate::options::Options;
-use crate::partition::{self, Partition, Role, Table};
+use crate::partition::{self, Partition, Role, Scheme, Table};
 use crate::source::{ReadAt, Window};
+
+mod signature;
+
+use signature::{FileSystem, recognise, recognise_start};
 
 /// The volume of an image: one partition of its disk, or all of it.
 pub struct Volume {
     bytes: Arc<dyn ReadAt>,
     table: Table,
     partition: Option<Partition>,
+    irregularities: Vec<Irregularity>,
 }
 
 impl Volume {
-    /// Finds the image's volume: the whole disk where it begins with a file system, else the first partition that holds NTFS.
-    /// Partitions that belong to the system (EFI, Microsoft reserved, recovery) are passed over.
+    /// Finds the image's volume: the whole disk where it begins with a file system, else the partition that
+    /// [`Options::partition`] chooses, else the first one that holds NTFS. Partitions that belong to the system (EFI, Microsoft
+    /// reserved, recovery) are passed over unless they are chosen.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when there is a file system, but another one; [`Error::NoVolume`] when there is none;
-    /// [`Error::PartitionTable`] when the table or a partition's place in it is wrong.
+    /// [`Error::NoPartition`] when the chosen one is not there; [`Error::PartitionTable`] and [`Error::Checksum`] when the
+    /// table or a partition's place in it is wrong; [`Error::Read`] from below.
     pub fn find(disk: &VirtualDisk, options: &Options) -> Result<Self, Error> {
-        let _ = options;
-        let disk = disk.disk();
-        match recognise(disk.as_ref())? {
-            Some(FileSystem::Ntfs) => {
-                return Ok(Self { bytes: disk.clone(), table: Table::None, partition: None });
-            }
-            Some(other) => return Err(other.refusal()),
-            None => {}
+        let start = recognise_start(disk.disk().as_ref())?;
+        if start == Some(FileSystem::Ntfs) && options.partition.is_none() {
+            let (bytes, table) = (disk.disk().clone(), Table::none());
+            return Ok(Self { bytes, table, partition: None, irregularities: Vec::new() });
         }
-        let table = partition::table(disk.as_ref())?;
-        let mut other = None;
-        for &partition in table.partitions().iter().filter(|partition| partition.role == Role::Data) {
-            let bytes = open(disk, &partition, table.name())?;
-            match recognise(bytes.as_ref())? {
-                Some(FileSystem::Ntfs) => return Ok(Self { bytes, table, partition: Some(partition) }),
-                found => other = other.or(found),
-            }
+        // Boot sectors end like boot records; what is a file system has no table.
+        if let Some(other) = start.filter(|_| options.partition.is_none()) {
+            return Err(other.refusal());
         }
-        Err(match other {
-            Some(other) => other.refusal(),
-            None => Error::NoVolume {
-                found: match table.partitions().len() {
-                    0 => format!("{} and no partition was found", table.name()),
-                    count => format!("{} with {count} partitions, none of them formatted", table.name()),
-                },
-            },
-        })
+        let table = partition::table(disk, options)?;
+        if table.partitions().is_empty() {
+            return without_partitions(disk, table, options);
+        }
+        let found = choose(disk.disk(), &table, options);
+        // Raw disks do not tell how big their sectors are, and an MBR does not either.
+        if let (Err(_), Scheme::Mbr, None) = (&found, table.scheme(), disk.sector_size())
+            && let Ok(larger) = partition::read(disk.disk().as_ref(), Some(4096), options)
+            && let Ok(found) = choose(disk.disk(), &larger, options)
+        {
+            return Ok(found.volume(larger));
+        }
+        found.map(|found| found.volume(table))
     }
 
     /// The bytes of the volume.
@@ -70,16 +72,128 @@ impl Volume {
     pub fn partition(&self) -> Option<&Partition> {
         self.partition.as_ref()
     }
+
+    /// What is not as it should be with the partition table and the place of the volume.
+    pub fn irregularities(&self) -> impl Iterator<Item = &Irregularity> {
+        self.table.irregularities().iter().chain(&self.irregularities)
+    }
 }
 
+/// A disk without partitions can still be one volume, whose first sector is gone.
+fn without_partitions(disk: &VirtualDisk, table: Table, options: &Options) -> Result<Volume, Error> {
+    if let Some(number) = options.partition {
+        let found = match table.scheme() {
+            Scheme::None => "no partition table".to_owned(),
+            _ => format!("an empty {}", table.name()),
+        };
+        return Err(Error::NoPartition { number, found });
+    }
+    match recognise(disk.disk().as_ref())? {
+        Some(FileSystem::Ntfs) => {
+            Ok(Volume { bytes: disk.disk().clone(), table, partition: None, irregularities: Vec::new() })
+        }
+        Some(other) => Err(other.refusal()),
+        None => Err(damage(&table).unwrap_or_else(|| Error::NoVolume {
+            found: format!("{} and no partition was found", table.name()),
+        })),
+    }
+}
+
+/// A partition with NTFS.
+struct Found {
+    bytes: Arc<dyn ReadAt>,
+    partition: Partition,
+    irregularities: Vec<Irregularity>,
+}
+
+impl Found {
+    fn volume(self, table: Table) -> Volume {
+        let Self { bytes, partition, irregularities } = self;
+        Volume { bytes, table, partition: Some(partition), irregularities }
+    }
+}
+
+fn choose(disk: &Arc<dyn ReadAt>, table: &Table, options: &Options) -> Result<Found, Error> {
+    if let Some(number) = options.partition {
+        let partition = table.partition(number).ok_or_else(|| Error::NoPartition {
+            number,
+            found: table.partitions().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })?;
+        return look_into(disk, table, partition)?.map_err(|other| match other {
+            Some(other) => other.refusal(),
+            None => Error::NoVolume { found: format!("{partition} is not formatted") },
+        });
+    }
+    let mut problem = None;
+    for partition in table.partitions() {
+        if matches!(partition.role, Role::EfiSystem | Role::MicrosoftReserved | Role::Recovery) {
+            continue;
+        }
+        match look_into(disk, table, partition) {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(other)) => problem = problem.or_else(|| other.map(FileSystem::refusal)),
+            Err(error @ Error::Read { .. }) => return Err(error),
+            // Another one may be sound.
+            Err(error) => problem = problem.or(Some(error)),
+        }
+    }
+    Err(problem.or_else(|| damage(table)).unwrap_or_else(|| Error::NoVolume {
+        found: match table.partitions() {
+            [only] => format!("{} with {only}, which is not formatted", table.name()),
+            all => format!("{} with {} partitions, none of them formatted", table.name(), all.len()),
+        },
+    }))
+}
+
+/// The damage that may have hidden the partition that was looked for.
+fn damage(table: &Table) -> Option<Error> {
+    table.irregularities().iter().find_map(|irregularity| match irregularity.clone() {
+        Irregularity::DamagedTable { table, offset, expected, found } => {
+            Some(Error::PartitionTable { table, offset, expected: expected.into(), found })
+        }
+        _ => None,
+    })
+}
+
+/// Opens a partition and looks whether it holds NTFS; if it does not, what else.
+fn look_into(
+    disk: &Arc<dyn ReadAt>,
+    table: &Table,
+    partition: &Partition,
+) -> Result<Result<Found, Option<FileSystem>>, Error> {
+    let (bytes, missing) = open(disk, partition, table.name())?;
+    let number = partition.number;
+    let mut irregularities = Vec::new();
+    if missing > 0 {
+        irregularities.push(Irregularity::CutPartition { number, missing });
+    }
+    Ok(match (recognise(bytes.as_ref())?, partition.role) {
+        (Some(FileSystem::Ntfs), role) => {
+            if role == Role::DynamicDisk {
+                irregularities.push(Irregularity::DynamicDisk { number });
+            }
+            Ok(Found { bytes, partition: partition.clone(), irregularities })
+        }
+        (_, Role::DynamicDisk | Role::DynamicDiskDatabase) => Err(Some(FileSystem::DynamicDisk)),
+        (_, Role::StorageSpaces) => Err(Some(FileSystem::StorageSpaces)),
+        (other, _) => Err(other),
+    })
+}
+
+/// The bytes of a partition that are on the disk, and how many are not.
 fn open(
     disk: &Arc<dyn ReadAt>,
     partition: &Partition,
     table: &'static str,
-) -> Result<Arc<dyn ReadAt>, Error> {
-    match Window::new(disk.clone(), partition.start, partition.size) {
-        Some(window) => Ok(Arc::new(window)),
-        None => Err(Error::PartitionTable {
+) -> Result<(Arc<dyn ReadAt>, u64), Error> {
+    let there = disk.size().checked_sub(partition.start).filter(|there| *there > 0);
+    let window = there.and_then(|there| {
+        let size = partition.size.min(there);
+        Window::new(disk.clone(), partition.start, size)
+    });
+    match (window, there) {
+        (Some(window), Some(there)) => Ok((Arc::new(window), partition.size.saturating_sub(there))),
+        _ => Err(Error::PartitionTable {
             table,
             offset: partition.start,
             expected: format!("partition {} inside the disk of {} bytes", partition.number, disk.size())
@@ -89,123 +203,5 @@ fn open(
     }
 }
 
-/// File systems that are told by their first sectors.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum FileSystem {
-    Ntfs,
-    BitLocker,
-    ExFat,
-    Fat,
-    ReFs,
-    Ext,
-}
-
-impl FileSystem {
-    fn refusal(self) -> Error {
-        let (what, remedy) = match self {
-            Self::BitLocker => ("a volume encrypted with BitLocker", "turn BitLocker off for the image"),
-            Self::ExFat => ("the file system exFAT", "format the image with NTFS"),
-            Self::Fat => ("the file system FAT", "format the image with NTFS"),
-            Self::ReFs => ("the file system ReFS", "format the image with NTFS"),
-            Self::Ext => ("the file system ext2/3/4", "format the image with NTFS"),
-            Self::Ntfs => ("this NTFS volume", "format the image with NTFS"),
-        };
-        Error::Unsupported { what: what.into(), yet: false, remedy }
-    }
-}
-
-/// Where the superblock of ext2/3/4 has its magic number.
-const EXT_MAGIC_AT: usize = 1024 + 56;
-
-/// Enough to see every signature below.
-const LOOKED_AT: usize = 2048;
-
-fn recognise(volume: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
-    let mut start = [0; LOOKED_AT];
-    let length = usize::try_from(volume.size()).unwrap_or(usize::MAX).min(LOOKED_AT);
-    volume.read_at(&mut start[..length], 0).map_err(|source| Error::Read {
-        what: "the start of the volume",
-        offset: 0,
-        length,
-        source,
-    })?;
-    let has = |at: usize, signature: &[u8]| start[at..].starts_with(signature);
-    Ok(if has(3, b"NTFS    ") {
-        Some(FileSystem::Ntfs)
-    } else if has(3, b"-FVE-FS-") {
-        Some(FileSystem::BitLocker)
-    } else if has(3, b"EXFAT   ") {
-        Some(FileSystem::ExFat)
-    } else if has(3, b"ReFS\0\0\0\0") {
-        Some(FileSystem::ReFs)
-    } else if has(54, b"FAT") || has(82, b"FAT32") {
-        Some(FileSystem::Fat)
-    } else if has(EXT_MAGIC_AT, &[0x53, 0xef]) {
-        Some(FileSystem::Ext)
-    } else if Boot::backup(volume).is_some() {
-        // The first sector is gone, but the last one tells what was there.
-        Some(FileSystem::Ntfs)
-    } else {
-        None
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn find(disk: &Arc<dyn ReadAt>) -> Result<Volume, Error> {
-        let options = Options::default();
-        Volume::find(&VirtualDisk::open(disk.clone(), &options)?, &options)
-    }
-
-    fn refusal(signature_at: usize, signature: &[u8]) -> String {
-        let mut disk = vec![0; 8192];
-        disk[signature_at..][..signature.len()].copy_from_slice(signature);
-        let disk: Arc<dyn ReadAt> = Arc::new(disk);
-        match find(&disk) {
-            Err(error) => error.to_string(),
-            Ok(_) => panic!("found NTFS"),
-        }
-    }
-
-    #[test]
-    fn other_file_systems_are_refused_by_name() {
-        assert!(refusal(3, b"-FVE-FS-").contains("BitLocker is not read: turn BitLocker off"));
-        assert!(refusal(3, b"EXFAT   ").contains("exFAT"));
-        assert!(refusal(54, b"FAT16   ").contains("FAT is not read: format the image with NTFS"));
-        assert!(refusal(82, b"FAT32   ").contains("FAT"));
-        assert!(refusal(1080, &[0x53, 0xef]).contains("ext2/3/4"));
-        assert!(refusal(0, b"").contains("no NTFS volume on the disk: no partition table"));
-    }
-
-    /// Sectors of 512 bytes: MBR, and NTFS signatures where partitions start.
-    fn disk(partitions: &[(u8, u32, u32)], ntfs: &[usize]) -> Arc<dyn ReadAt> {
-        let mut disk = vec![0; 512 * 100];
-        for (number, (kind, start, size)) in partitions.iter().enumerate() {
-            let entry = &mut disk[446 + number * 16..][..16];
-            entry[4] = *kind;
-            entry[8..12].copy_from_slice(&start.to_le_bytes());
-            entry[12..16].copy_from_slice(&size.to_le_bytes());
-        }
-        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-        for sector in ntfs {
-            disk[sector * 512 + 3..][..8].copy_from_slice(b"NTFS    ");
-        }
-        Arc::new(disk)
-    }
-
-    #[test]
-    fn the_first_ntfs_partition_that_is_not_the_systems_is_taken() {
-        let disk = disk(&[(0xef, 1, 9), (0x27, 10, 10), (7, 20, 10), (7, 30, 15)], &[1, 10, 30]);
-        assert_eq!(find(&disk).map(|volume| volume.bytes().size()).unwrap(), 15 * 512);
-    }
-
-    #[test]
-    fn a_partition_outside_the_disk_is_refused() {
-        let Err(error) = find(&disk(&[(7, 90, 20)], &[90])) else { panic!("opened") };
-        let text = error.to_string();
-        assert!(text.contains("expected partition 1 inside the disk of 51200 bytes"), "{text}");
-        assert!(text.contains("found 10240 bytes from byte 46080 on"), "{text}");
-    }
-}
+mod tests;

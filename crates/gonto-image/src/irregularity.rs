@@ -44,6 +44,19 @@ pub enum Irregularity {
         /// The parent's name.
         parent: String,
     },
+    /// A part of a partition table is damaged; the partitions that it describes are not listed.
+    DamagedTable {
+        /// `GPT` or `MBR`.
+        table: &'static str,
+        /// Byte offset on the disk.
+        offset: u64,
+        /// What a sound table holds there.
+        expected: String,
+        /// What this one holds.
+        found: String,
+    },
+    /// The disk has a GPT, and an MBR that describes partitions as well. Windows shows those of the MBR alone.
+    HybridTable,
     /// A partition reaches behind the end of the disk: what lies there is missing.
     CutPartition {
         /// Its number.
@@ -82,6 +95,13 @@ impl fmt::Display for Irregularity {
             Self::ParentTime { parent } => {
                 write!(f, "the parent {parent} has another time than when the child was made from it")
             }
+            Self::DamagedTable { table, offset, expected, found } => write!(
+                f,
+                "the {table} partition table is damaged at byte {offset:#x} of the disk: expected {expected}, found {found}"
+            ),
+            Self::HybridTable => f.write_str(
+                "the disk has an MBR beside its GPT (hybrid); Windows would show what the MBR lists",
+            ),
             Self::CutPartition { number, missing } => {
                 write!(f, "partition {number} reaches {missing} bytes behind the end of the disk")
             }

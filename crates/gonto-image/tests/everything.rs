@@ -43,7 +43,7 @@ fn the_layers_are_recognised() {
     let opened = VirtualDisk::open(Arc::new(everything()), &Options::default()).unwrap();
     let (container, disk) = (opened.container(), opened.disk());
     assert_eq!((container, disk.size()), (Container::DynamicVhd, 5 << 20));
-    let table = partition::table(disk.as_ref()).unwrap();
+    let table = partition::table(&opened, &Options::default()).unwrap();
     assert_eq!(table.name(), "GPT");
     let roles: Vec<_> = table.partitions().iter().map(|partition| partition.role).collect();
     assert_eq!(roles, [partition::Role::MicrosoftReserved, partition::Role::Data]);

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gonto_image::{Error, Extent, FileTree, NodeId, Options, Place, ReadAt, partition};
+use gonto_image::{Error, Extent, FileTree, NodeId, Options, Place, ReadAt};
 use support::{RECORD_SIZE, assert_tells, attribute, blocks_with_name, chain, everything, record_of};
 
 fn open(image: Vec<u8>) -> Result<FileTree, Error> {
@@ -230,7 +230,7 @@ impl ReadAt for Stretched {
 fn a_huge_empty_table_in_a_small_image_is_not_walked_through() {
     // The volume of the fixture without its partition table, on a disk of a terabyte.
     let disk = support::disk(Arc::new(everything()));
-    let partition = partition::table(disk.as_ref()).unwrap().partitions()[1];
+    let partition = support::partitions(&disk)[1].clone();
     let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
     disk.read_at(&mut volume, partition.start).unwrap();
     let size = 1u64 << 40;

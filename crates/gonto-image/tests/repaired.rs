@@ -10,7 +10,7 @@ mod support;
 
 use std::sync::Arc;
 
-use gonto_image::{Damage, FileTree, NodeId, Options, Reason, partition};
+use gonto_image::{Damage, FileTree, NodeId, Options, Reason};
 use support::{assert_tells, chain, content, everything, find, paths};
 
 const RECORD_SIZE: usize = 1024;
@@ -18,7 +18,7 @@ const RECORD_SIZE: usize = 1024;
 /// The volume of the fixture alone.
 fn volume() -> Vec<u8> {
     let disk = support::disk(Arc::new(everything()));
-    let partition = partition::table(disk.as_ref()).unwrap().partitions()[1];
+    let partition = support::partitions(&disk)[1].clone();
     let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
     disk.read_at(&mut volume, partition.start).unwrap();
     volume

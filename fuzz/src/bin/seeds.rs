@@ -129,8 +129,9 @@ fn seeds(files: &Files) -> Vec<(&'static str, Image)> {
     if let Ok(disk) = VirtualDisk::open(files.image(), &options) {
         let table = |files: &Files| {
             let options = files.options();
-            let _ = partition::table(files.image().as_ref());
-            let _ = VirtualDisk::open(files.image(), &options).and_then(|disk| Volume::find(&disk, &options));
+            let Ok(disk) = VirtualDisk::open(files.image(), &options) else { return };
+            let _ = partition::table(&disk, &options);
+            let _ = Volume::find(&disk, &options);
         };
         found.push(("partitions", needed(&Files(vec![disk.disk().clone()]), table)));
         if let Ok(volume) = Volume::find(&disk, &options) {

@@ -3,16 +3,20 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Partition, Role, read_part};
+use super::{DiskId, Partition, PartitionKind, Scheme, Table, read_part};
 use crate::crc::crc32;
-use crate::error::{Error, Mismatch};
+use crate::error::{Error, Mismatch, WrongChecksum};
 use crate::guid::Guid;
+use crate::irregularity::Irregularity;
+use crate::options::Options;
 use crate::source::ReadAt;
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";
 
-/// The table does not say how big its sectors are: they are tried in this order.
-const SECTOR_SIZES: [u64; 2] = [512, 4096];
+/// The table does not say how big its sectors are. Those that the container names are tried first.
+const SECTOR_SIZES: [u32; 2] = [512, 4096];
+
+const PRIMARY: &str = "GPT's header";
 
 /// UEFI asks for 128 and everybody makes 128. The limit keeps a table from claiming the memory of the machine.
 const MOST_ENTRIES: u32 = 1024;
@@ -57,14 +61,9 @@ struct Entry {
 }
 const _: () = assert!(size_of::<Entry>() == 128);
 
-const UNUSED: Guid = Guid::from_digits(0);
-const EFI_SYSTEM: Guid = Guid::from_digits(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
-const MICROSOFT_RESERVED: Guid = Guid::from_digits(0xe3c9e316_0b5c_4db8_817d_f92df00215ae);
-const RECOVERY: Guid = Guid::from_digits(0xde94bba4_06d1_4d40_a16a_bfd50179d6ac);
-
 /// Whether the signature stands where the primary header of some sector size would be.
 pub(super) fn has_primary_signature(disk: &dyn ReadAt) -> Result<bool, Error> {
-    for sector in SECTOR_SIZES {
+    for sector in SECTOR_SIZES.map(u64::from) {
         let mut signature = [0; 8];
         if disk.size() >= sector * 2 {
             read_part(disk, "the GPT header", &mut signature, sector)?;
@@ -77,63 +76,131 @@ pub(super) fn has_primary_signature(disk: &dyn ReadAt) -> Result<bool, Error> {
 }
 
 /// Reads the table; where the primary one is damaged, its backup at the end of the disk.
-pub(super) fn read(disk: &dyn ReadAt) -> Result<Vec<Partition>, Error> {
-    let mut first_problem = None;
-    for sector in SECTOR_SIZES {
-        let backup = disk.size().checked_sub(sector).map(|at| at / sector * sector);
-        for at in [Some(sector), backup].into_iter().flatten() {
-            match read_one(disk, sector, at) {
-                Ok(Found::Partitions(partitions)) => return Ok(partitions),
-                Ok(Found::Damaged(problem)) => {
-                    // The primary one of the right sector size has the signature: its problem says the most.
-                    let keep =
-                        problem.at != 0 && !matches!(&first_problem, Some((_, Mismatch { at: 1.., .. })));
-                    if keep || first_problem.is_none() {
-                        first_problem = Some((at, problem));
-                    }
-                }
-                Err(error) => return Err(error),
+pub(super) fn read(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Options) -> Result<Table, Error> {
+    let mut primary_problem = None;
+    let mut sizes = SECTOR_SIZES;
+    sizes.sort_by_key(|size| Some(*size) != sector_size);
+    for sector_size in sizes {
+        let sector = u64::from(sector_size);
+        let primary = Place { at: sector, sector, check: true };
+        let problem = match read_one(disk, &primary)? {
+            Ok(found) => return Ok(found.table(sector_size, Vec::new())),
+            Err(problem) => problem,
+        };
+        let end = disk.size().checked_sub(sector).map(|at| at / sector * sector);
+        for at in [end, alternate(disk, sector)?].into_iter().flatten() {
+            if let Ok(found) = read_one(disk, &Place { at, ..primary })? {
+                let used = Irregularity::CopyUsed { what: PRIMARY, offset: sector, problem: problem.told() };
+                return Ok(found.table(sector_size, vec![used]));
             }
         }
+        if options.ignore_checksums
+            && let Ok(found) = read_one(disk, &Place { check: false, ..primary })?
+        {
+            let ignored = Irregularity::WrongChecksum { what: PRIMARY, offset: sector };
+            return Ok(found.table(sector_size, vec![ignored]));
+        }
+        // The primary one of the right sector size has the signature: its problem says the most.
+        if !matches!(&primary_problem, Some((_, known)) if problem.says_no_more_than(known)) {
+            primary_problem = Some((sector, problem));
+        }
     }
-    match first_problem {
-        Some((at, problem)) => Err(problem.in_partition_table("GPT", at)),
-        None => Ok(Vec::new()),
+    match primary_problem {
+        Some((at, problem)) => Err(problem.into_error(at)),
+        None => Ok(Table::none()),
     }
 }
 
-enum Found {
-    Partitions(Vec<Partition>),
-    Damaged(Mismatch),
+/// Where a damaged primary header says that the backup is: on a disk that was made bigger, that is not its end.
+fn alternate(disk: &dyn ReadAt, sector: u64) -> Result<Option<u64>, Error> {
+    if disk.size() < sector * 2 {
+        return Ok(None);
+    }
+    let mut bytes = [0; HEADER_SIZE];
+    read_part(disk, "the GPT header", &mut bytes, sector)?;
+    let header: Header = zerocopy::transmute!(bytes);
+    let at = header.alternate_lba.get().checked_mul(sector);
+    Ok(at.filter(|at| header.signature == SIGNATURE && *at > sector))
 }
 
-fn read_one(disk: &dyn ReadAt, sector: u64, at: u64) -> Result<Found, Error> {
+/// Where a header may be.
+#[derive(Clone, Copy)]
+struct Place {
+    at: u64,
+    sector: u64,
+    /// Whether checksums count.
+    check: bool,
+}
+
+/// What keeps a header from being used.
+enum Problem {
+    Mismatch(Mismatch),
+    Header(WrongChecksum),
+    Entries(WrongChecksum),
+}
+
+impl Problem {
+    fn says_no_more_than(&self, other: &Self) -> bool {
+        self.is_about_the_signature() || !other.is_about_the_signature()
+    }
+
+    fn is_about_the_signature(&self) -> bool {
+        matches!(self, Self::Mismatch(Mismatch { at: 0, .. }))
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Mismatch(mismatch) => format!("expected {}, found {}", mismatch.expected, mismatch.found),
+            Self::Header(_) => "its checksum is wrong".to_owned(),
+            Self::Entries(_) => "the checksum of its entries is wrong".to_owned(),
+        }
+    }
+
+    /// `at` is where the header begins.
+    fn into_error(self, at: u64) -> Error {
+        match self {
+            Self::Mismatch(mismatch) => mismatch.in_partition_table("GPT", at),
+            Self::Header(wrong) => wrong.in_the(PRIMARY, at),
+            Self::Entries(wrong) => wrong.in_the("GPT's entries", at),
+        }
+    }
+}
+
+/// A header that holds, and what its entries say.
+struct Found {
+    disk_guid: Guid,
+    partitions: Vec<Partition>,
+    irregularities: Vec<Irregularity>,
+}
+
+impl Found {
+    fn table(self, sector_size: u32, mut irregularities: Vec<Irregularity>) -> Table {
+        irregularities.extend(self.irregularities);
+        let id = Some(DiskId::Guid(self.disk_guid));
+        Table { scheme: Scheme::Gpt, id, sector_size, partitions: self.partitions, irregularities }
+    }
+}
+
+fn read_one(disk: &dyn ReadAt, place: &Place) -> Result<Result<Found, Problem>, Error> {
+    let Place { at, sector, check } = *place;
     if at.checked_add(sector).is_none_or(|end| end > disk.size()) {
-        return Ok(Found::Damaged(Mismatch::new(0, "a GPT header", "the end of the disk")));
+        return Ok(Err(Problem::Mismatch(Mismatch::new(0, "a GPT header", "the end of the disk"))));
     }
-    let mut bytes = [0; 512];
+    let mut bytes = vec![0; usize::try_from(sector).unwrap_or(HEADER_SIZE)];
     read_part(disk, "the GPT header", &mut bytes, at)?;
-    let (header, place) = match check_header(&bytes, sector, at, disk.size()) {
+    let (header, array) = match check_header(&bytes, place, disk.size()) {
         Ok(checked) => checked,
-        Err(problem) => return Ok(Found::Damaged(problem)),
+        Err(problem) => return Ok(Err(problem)),
     };
-    let mut entries = vec![0; place.length];
-    read_part(disk, "the GPT entries", &mut entries, place.offset)?;
-    let computed = crc32(&entries);
-    let stored = header.partition_entry_array_crc32.get();
-    if computed != stored {
+    let mut entries = vec![0; array.length];
+    read_part(disk, "the GPT entries", &mut entries, array.offset)?;
+    let (expected, found) = (crc32(&entries), header.partition_entry_array_crc32.get());
+    if check && expected != found {
         let at = std::mem::offset_of!(Header, partition_entry_array_crc32);
-        let problem = Mismatch::new(
-            at,
-            format!("the checksum {computed:#010x} of the entries"),
-            format!("{stored:#010x}"),
-        );
-        return Ok(Found::Damaged(problem));
+        return Ok(Err(Problem::Entries(WrongChecksum { at, expected, found })));
     }
-    match partitions(&entries, place.entry_size, sector) {
-        Ok(partitions) => Ok(Found::Partitions(partitions)),
-        Err(problem) => Err(problem.in_partition_table("GPT", place.offset)),
-    }
+    let (partitions, irregularities) = partitions(&entries, &array, sector);
+    Ok(Ok(Found { disk_guid: Guid::from_bytes(header.disk_guid), partitions, irregularities }))
 }
 
 /// Where the entries lie.
@@ -143,37 +210,29 @@ struct EntryArray {
     entry_size: usize,
 }
 
-fn check_header(
-    bytes: &[u8; 512],
-    sector: u64,
-    at: u64,
-    disk_size: u64,
-) -> Result<(Header, EntryArray), Mismatch> {
-    let wrong = |field: usize, expected: String, found: String| Err(Mismatch::new(field, expected, found));
+fn check_header(bytes: &[u8], place: &Place, disk_size: u64) -> Result<(Header, EntryArray), Problem> {
+    let Place { at, sector, check } = *place;
+    let wrong = |field: usize, expected: String, found: String| {
+        Err(Problem::Mismatch(Mismatch::new(field, expected, found)))
+    };
     let Ok((header, _)) = Header::read_from_prefix(bytes) else {
         return wrong(0, "a GPT header".into(), "too few bytes".into());
     };
     if header.signature != SIGNATURE {
-        return wrong(
-            0,
-            "the signature \"EFI PART\"".into(),
-            format!("\"{}\"", header.signature.escape_ascii()),
-        );
+        let found = format!("\"{}\"", header.signature.escape_ascii());
+        return wrong(0, "the signature \"EFI PART\"".into(), found);
     }
     let size = header.header_size.get() as usize;
     if !(HEADER_SIZE..=bytes.len()).contains(&size) {
-        return wrong(
-            std::mem::offset_of!(Header, header_size),
-            "a header of 92 to 512 bytes".into(),
-            size.to_string(),
-        );
+        let field = std::mem::offset_of!(Header, header_size);
+        return wrong(field, format!("a header of 92 to {sector} bytes"), size.to_string());
     }
     let mut sealed = bytes[..size].to_vec();
     let checksum_at = std::mem::offset_of!(Header, header_crc32);
     sealed[checksum_at..checksum_at + 4].fill(0);
-    let (computed, stored) = (crc32(&sealed), header.header_crc32.get());
-    if computed != stored {
-        return wrong(checksum_at, format!("the checksum {computed:#010x}"), format!("{stored:#010x}"));
+    let (expected, found) = (crc32(&sealed), header.header_crc32.get());
+    if check && expected != found {
+        return Err(Problem::Header(WrongChecksum { at: checksum_at, expected, found }));
     }
     if header.my_lba.get().checked_mul(sector) != Some(at) {
         let field = std::mem::offset_of!(Header, my_lba);
@@ -199,12 +258,13 @@ fn check_header(
     Ok((header, EntryArray { offset, length, entry_size: entry_size as usize }))
 }
 
-fn partitions(entries: &[u8], entry_size: usize, sector: u64) -> Result<Vec<Partition>, Mismatch> {
-    let mut partitions = Vec::new();
-    for (index, bytes) in entries.chunks_exact(entry_size).enumerate() {
+/// What the entries say; those that cannot be are left out.
+fn partitions(entries: &[u8], array: &EntryArray, sector: u64) -> (Vec<Partition>, Vec<Irregularity>) {
+    let (mut partitions, mut irregularities) = (Vec::new(), Vec::new());
+    for (index, bytes) in entries.chunks_exact(array.entry_size).enumerate() {
         let Ok((entry, _)) = Entry::read_from_prefix(bytes) else { continue };
         let kind = Guid::from_bytes(entry.partition_type_guid);
-        if kind == UNUSED {
+        if kind.is_nil() {
             continue;
         }
         let (first, last) = (entry.starting_lba.get(), entry.ending_lba.get());
@@ -213,115 +273,28 @@ fn partitions(entries: &[u8], entry_size: usize, sector: u64) -> Result<Vec<Part
             Some((first.checked_mul(sector)?, sectors.checked_mul(sector)?))
         };
         let Some((start, size)) = place() else {
-            let at = index * entry_size + std::mem::offset_of!(Entry, starting_lba);
+            let at = index * array.entry_size + std::mem::offset_of!(Entry, starting_lba);
             let found = format!("sectors {first} to {last}");
-            return Err(Mismatch::new(at, "a first sector before the last one", found));
+            let mismatch = Mismatch::new(at, "a first sector before the last one", found);
+            irregularities.push(mismatch.tolerated_in_partition_table("GPT", array.offset));
+            continue;
         };
-        let role = match kind {
-            EFI_SYSTEM => Role::EfiSystem,
-            MICROSOFT_RESERVED => Role::MicrosoftReserved,
-            RECOVERY => Role::Recovery,
-            _ => Role::Data,
-        };
-        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
-        partitions.push(Partition { number, start, size, role });
+        let kind = PartitionKind::Guid(kind);
+        let name = entry.name.map(u16::from_le_bytes);
+        let name = name.split(|unit| *unit == 0).next().unwrap_or_default();
+        partitions.push(Partition {
+            number: u32::try_from(index + 1).unwrap_or(u32::MAX),
+            start,
+            size,
+            kind,
+            role: kind.role(),
+            id: Some(Guid::from_bytes(entry.unique_partition_guid)),
+            name: String::from_utf16_lossy(name),
+            attributes: entry.attributes.get(),
+        });
     }
-    Ok(partitions)
+    (partitions, irregularities)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Table, table};
-    use super::*;
-    use zerocopy::FromZeros;
-
-    const BASIC_DATA: Guid = Guid::from_digits(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
-
-    fn disk(sector: usize, entries: &[(Guid, u64, u64)]) -> Vec<u8> {
-        let sectors = 200;
-        let mut disk = vec![0; sectors * sector];
-        disk[446 + 4] = 0xee;
-        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-        let mut array = vec![0; 128 * 128];
-        for (number, (kind, first, last)) in entries.iter().enumerate() {
-            let entry = Entry::mut_from_bytes(&mut array[number * 128..][..128]).unwrap();
-            entry.partition_type_guid = kind.to_bytes();
-            entry.starting_lba = (*first).into();
-            entry.ending_lba = (*last).into();
-        }
-        let array_sectors = array.len().div_ceil(sector);
-        for (own, other, array_at) in [(1, sectors - 1, 2), (sectors - 1, 1, sectors - 1 - array_sectors)] {
-            let mut header = Header::new_zeroed();
-            header.signature = SIGNATURE;
-            header.header_size = 92.into();
-            header.my_lba = (own as u64).into();
-            header.alternate_lba = (other as u64).into();
-            header.partition_entry_lba = (array_at as u64).into();
-            header.number_of_partition_entries = 128.into();
-            header.size_of_partition_entry = 128.into();
-            header.partition_entry_array_crc32 = crc32(&array).into();
-            header.header_crc32 = crc32(header.as_bytes()).into();
-            disk[own * sector..][..92].copy_from_slice(header.as_bytes());
-            disk[array_at * sector..][..array.len()].copy_from_slice(&array);
-        }
-        disk
-    }
-
-    fn found(disk: &impl ReadAt) -> Vec<(u32, u64, u64, Role)> {
-        let Ok(Table::Gpt(partitions)) = table(disk) else { panic!("no GPT: {:?}", table(disk)) };
-        partitions.iter().map(|p| (p.number, p.start, p.size, p.role)).collect()
-    }
-
-    #[test]
-    fn partitions_of_both_sector_sizes_are_found() {
-        for sector in [512, 4096] {
-            let disk = disk(
-                sector,
-                &[(EFI_SYSTEM, 40, 49), (UNUSED, 0, 0), (MICROSOFT_RESERVED, 50, 50), (BASIC_DATA, 60, 69)],
-            );
-            let s = sector as u64;
-            assert_eq!(
-                found(&disk),
-                [
-                    (1, 40 * s, 10 * s, Role::EfiSystem),
-                    (3, 50 * s, s, Role::MicrosoftReserved),
-                    (4, 60 * s, 10 * s, Role::Data),
-                ]
-            );
-        }
-    }
-
-    #[test]
-    fn the_backup_stands_in_for_a_damaged_primary() {
-        let sound = disk(512, &[(BASIC_DATA, 60, 69)]);
-        for damage in [512, 512 + 40, 1024 + 33] {
-            let mut disk = sound.clone();
-            disk[damage] ^= 1;
-            assert_eq!(found(&disk), [(1, 60 * 512, 10 * 512, Role::Data)]);
-        }
-    }
-
-    #[test]
-    fn a_table_that_is_damaged_twice_is_refused() {
-        let mut disk = disk(512, &[(BASIC_DATA, 60, 69)]);
-        disk[512 + 40] ^= 1;
-        disk[199 * 512 + 40] ^= 1;
-        let message = table(&disk).unwrap_err().to_string();
-        assert!(message.contains("the GPT partition table is damaged at byte 0x210"), "{message}");
-        assert!(message.contains("checksum"), "{message}");
-    }
-
-    #[test]
-    fn a_protective_record_without_a_table_is_refused() {
-        let mut disk = vec![0; 512 * 100];
-        disk[446 + 4] = 0xee;
-        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-        assert!(table(&disk).unwrap_err().to_string().contains("EFI PART"));
-    }
-
-    #[test]
-    fn a_partition_that_ends_before_it_starts_is_refused() {
-        let disk = disk(512, &[(BASIC_DATA, 69, 60)]);
-        assert!(table(&disk).unwrap_err().to_string().contains("sectors 69 to 60"));
-    }
-}
+mod tests;

@@ -3,12 +3,13 @@
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Partition, Role, read_part};
+use super::{DiskId, Partition, PartitionKind, Scheme, Table, read_part};
 use crate::error::{Error, Mismatch};
+use crate::irregularity::Irregularity;
 use crate::source::ReadAt;
 
-/// MBR sector numbers count units of 512 bytes on every disk that Windows makes an image of.
-const SECTOR: u64 = 512;
+/// Bytes of a boot record, whatever size the sectors have.
+const RECORD_SIZE: u64 = 512;
 
 /// Windows stops at 128 partitions as well; a chain that is longer turns in a circle.
 const LONGEST_CHAIN: u32 = 128;
@@ -19,7 +20,10 @@ const FIRST_LOGICAL_NUMBER: u32 = 5;
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct BootRecord {
-    code: [u8; 446],
+    code: [u8; 440],
+    /// What Windows tells disks apart by.
+    disk_signature: U32,
+    reserved: [u8; 2],
     entries: [Entry; 4],
     signature: [u8; 2],
 }
@@ -31,6 +35,7 @@ const SIGNATURE_AT: usize = std::mem::offset_of!(BootRecord, signature);
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
 struct Entry {
+    /// 0x80 for the partition that is booted from.
     status: u8,
     first_chs: [u8; 3],
     kind: u8,
@@ -45,7 +50,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 
 /// Reads the MBR; `None` when the first sector is no boot record at all.
 pub(super) fn read(disk: &dyn ReadAt) -> Result<Option<BootRecord>, Error> {
-    if disk.size() < SECTOR {
+    if disk.size() < RECORD_SIZE {
         return Ok(None);
     }
     let record = read_record(disk, 0)?;
@@ -67,21 +72,32 @@ impl BootRecord {
         self.entries.iter().all(|entry| entry.kind == 0)
     }
 
-    pub(super) fn partitions(&self, disk: &dyn ReadAt) -> Result<Vec<Partition>, Error> {
-        let mut partitions = Vec::new();
-        let mut logical = Vec::new();
+    /// Whether it also describes partitions that a GPT does, for systems that do not know one.
+    pub(super) fn is_hybrid(&self) -> bool {
+        self.is_protective() && self.entries.iter().any(|entry| !matches!(entry.kind, 0 | 0xee))
+    }
+
+    /// The primary partitions, and the logical ones as far as their chain can be followed.
+    pub(super) fn table(&self, disk: &dyn ReadAt, sector_size: Option<u32>) -> Result<Table, Error> {
+        // Raw disks do not tell how big their sectors are; those of 4096 bytes are rare.
+        let sector_size = sector_size.unwrap_or(512);
+        let sector = u64::from(sector_size);
+        let (mut partitions, mut logical, mut irregularities) = (Vec::new(), Vec::new(), Vec::new());
         for (number, entry) in (1..).zip(&self.entries) {
             if entry.is_extended() {
-                follow_chain(disk, entry, &mut logical)?;
-            } else if entry.kind != 0 {
-                partitions.push(entry.partition(number, 0));
+                if let Err(broken) = follow_chain(disk, sector, entry, &mut logical)? {
+                    irregularities.push(broken);
+                }
+            } else if !matches!(entry.kind, 0 | 0xee) {
+                partitions.push(entry.partition(number, 0, sector));
             }
         }
         for (number, partition) in (FIRST_LOGICAL_NUMBER..).zip(&mut logical) {
             partition.number = number;
         }
         partitions.append(&mut logical);
-        Ok(partitions)
+        let id = Some(DiskId::Signature(self.disk_signature.get()));
+        Ok(Table { scheme: Scheme::Mbr, id, sector_size, partitions, irregularities })
     }
 }
 
@@ -90,44 +106,54 @@ impl Entry {
         matches!(self.kind, 0x05 | 0x0f | 0x85)
     }
 
-    fn partition(self, number: u32, base: u64) -> Partition {
-        let role = match self.kind {
-            0xef => Role::EfiSystem,
-            0x27 => Role::Recovery,
-            _ => Role::Data,
-        };
-        // 32-bit sector numbers, at most three of them added up: nowhere near the end of u64.
-        let start = base + u64::from(self.start.get()) * SECTOR;
-        Partition { number, start, size: u64::from(self.size.get()) * SECTOR, role }
+    fn partition(self, number: u32, base: u64, sector: u64) -> Partition {
+        let kind = PartitionKind::Byte(self.kind);
+        Partition {
+            number,
+            // 32-bit sector numbers, at most three of them added up: nowhere near the end of u64.
+            start: base + u64::from(self.start.get()) * sector,
+            size: u64::from(self.size.get()) * sector,
+            kind,
+            role: kind.role(),
+            id: None,
+            name: String::new(),
+            attributes: if self.status == 0x80 { 1 << 2 } else { 0 },
+        }
     }
 }
 
-/// Each link of the chain describes one logical partition and the next link.
-fn follow_chain(disk: &dyn ReadAt, extended: &Entry, logical: &mut Vec<Partition>) -> Result<(), Error> {
-    let base = u64::from(extended.start.get()) * SECTOR;
+/// Each link of the chain describes one logical partition and the next link. Where the chain is broken, what was found before
+/// is as good as ever.
+fn follow_chain(
+    disk: &dyn ReadAt,
+    sector: u64,
+    extended: &Entry,
+    logical: &mut Vec<Partition>,
+) -> Result<Result<(), Irregularity>, Error> {
+    let broken = |mismatch: Mismatch, at| Ok(Err(mismatch.tolerated_in_partition_table("MBR", at)));
+    let base = u64::from(extended.start.get()) * sector;
     let mut at = base;
     for _ in 0..LONGEST_CHAIN {
-        if at.checked_add(SECTOR).is_none_or(|end| end > disk.size()) {
+        if at.checked_add(RECORD_SIZE).is_none_or(|end| end > disk.size()) {
             let expected = format!("an extended boot record inside the disk of {} bytes", disk.size());
-            return Err(Mismatch::new(0, expected, "one behind its end").in_partition_table("MBR", at));
+            return broken(Mismatch::new(0, expected, "one behind its end"), at);
         }
         let record = read_record(disk, at)?;
         if !record.is_signed() {
             let found = format!("{:02x?}", record.signature);
-            let mismatch = Mismatch::new(SIGNATURE_AT, "the signature [55, aa] of a boot record", found);
-            return Err(mismatch.in_partition_table("MBR", at));
+            return broken(Mismatch::new(SIGNATURE_AT, "the signature [55, aa] of a boot record", found), at);
         }
         let [partition, next, ..] = record.entries;
         if partition.kind != 0 && !partition.is_extended() {
-            logical.push(partition.partition(0, at));
+            logical.push(partition.partition(0, at, sector));
         }
         if !next.is_extended() {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        at = base + u64::from(next.start.get()) * SECTOR;
+        at = base + u64::from(next.start.get()) * sector;
     }
     let expected = format!("a chain of at most {LONGEST_CHAIN} extended boot records");
-    Err(Mismatch::new(ENTRIES_AT, expected, "one that goes on").in_partition_table("MBR", at))
+    broken(Mismatch::new(ENTRIES_AT, expected, "one that goes on"), at)
 }
 
 fn read_record(disk: &dyn ReadAt, offset: u64) -> Result<BootRecord, Error> {
@@ -138,8 +164,17 @@ fn read_record(disk: &dyn ReadAt, offset: u64) -> Result<BootRecord, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Table, table};
+    use super::super::Role;
     use super::*;
+    use crate::options::Options;
+
+    fn read(disk: &dyn ReadAt, sector_size: Option<u32>) -> Table {
+        super::super::read(disk, sector_size, &Options::default()).unwrap()
+    }
+
+    fn told(table: &Table) -> String {
+        table.irregularities()[0].to_string()
+    }
 
     fn entry(kind: u8, start: u32, size: u32) -> [u8; 16] {
         let mut entry = [0; 16];
@@ -157,8 +192,9 @@ mod tests {
     }
 
     fn numbers(disk: &impl ReadAt) -> Vec<(u32, u64, u64)> {
-        let Ok(Table::Mbr(partitions)) = table(disk) else { panic!("no MBR") };
-        partitions.iter().map(|p| (p.number, p.start / 512, p.size / 512)).collect()
+        let table = read(disk, None);
+        assert_eq!(table.scheme(), Scheme::Mbr);
+        table.partitions().iter().map(|p| (p.number, p.start / 512, p.size / 512)).collect()
     }
 
     #[test]
@@ -168,31 +204,45 @@ mod tests {
         put(&mut disk, 100, &[entry(7, 1, 10), entry(5, 40, 20)]);
         put(&mut disk, 140, &[entry(7, 2, 12)]);
         assert_eq!(numbers(&disk), [(2, 1, 50), (3, 60, 5), (5, 101, 10), (6, 142, 12)]);
-        let Ok(found) = table(&disk) else { panic!("no table") };
+        let found = read(&disk, None);
         assert_eq!(found.partitions()[1].role, Role::EfiSystem);
+        assert_eq!(found.partitions()[0].kind.to_string(), "NTFS or exFAT");
     }
 
     #[test]
-    fn a_chain_that_turns_in_a_circle_is_refused() {
+    fn a_chain_that_turns_in_a_circle_ends() {
         let mut disk = vec![0; 512 * 200];
-        put(&mut disk, 0, &[entry(0x0f, 100, 90)]);
+        put(&mut disk, 0, &[entry(0x0f, 100, 90), entry(7, 1, 50)]);
         put(&mut disk, 100, &[entry(7, 1, 10), entry(5, 0, 20)]);
-        let message = table(&disk).unwrap_err().to_string();
-        assert!(message.contains("at most 128 extended boot records"), "{message}");
+        let table = read(&disk, Some(512));
+        assert_eq!(table.partitions()[0].number, 2);
+        assert!(told(&table).contains("at most 128 extended boot records"), "{}", told(&table));
     }
 
     #[test]
-    fn a_chain_that_leaves_the_disk_or_its_signature_is_refused() {
+    fn a_chain_that_leaves_the_disk_or_its_signature_is_told() {
         let mut disk = vec![0; 512 * 200];
         put(&mut disk, 0, &[entry(0x0f, 100, 90)]);
-        assert!(table(&disk).unwrap_err().to_string().contains("the signature [55, aa]"));
+        assert!(told(&read(&disk, None)).contains("the signature [55, aa]"));
         put(&mut disk, 100, &[entry(7, 1, 10), entry(5, u32::MAX, 20)]);
-        assert!(table(&disk).unwrap_err().to_string().contains("inside the disk"));
+        assert!(told(&read(&disk, None)).contains("inside the disk"));
+        assert_eq!(numbers(&disk), [(5, 101, 10)]);
+    }
+
+    #[test]
+    fn sectors_of_4096_bytes_count_in_those() {
+        let mut disk = vec![0; 4096 * 200];
+        put(&mut disk, 0, &[entry(0x42, 1, 50), entry(5, 100, 90)]);
+        put(&mut disk, 800, &[entry(7, 1, 10)]);
+        let table = read(&disk, Some(4096));
+        let found: Vec<_> =
+            table.partitions().iter().map(|p| (p.number, p.start / 4096, p.size / 4096, p.role)).collect();
+        assert_eq!(found, [(1, 1, 50, Role::DynamicDisk), (5, 101, 10, Role::Data)]);
     }
 
     #[test]
     fn a_disk_without_a_table_has_none() {
-        assert_eq!(table(&vec![0; 4096]).unwrap(), Table::None);
-        assert_eq!(table(&vec![0; 10]).unwrap(), Table::None);
+        assert_eq!(read(&vec![0; 4096], None), Table::none());
+        assert_eq!(read(&vec![0; 10], None), Table::none());
     }
 }

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use gonto_image::partition::Partition;
 use gonto_image::{Extent, FileTree, Kind, NodeId, Options, Place, ReadAt, VirtualDisk};
 use sha2::{Digest, Sha256};
 
@@ -243,4 +244,11 @@ fn check_extent(tree: &FileTree, layers: &[&dyn ReadAt], file: NodeId, offset: u
         assert_eq!(tree.read_at(file, &mut found, offset + from).unwrap(), found.len());
         assert!(found == expected, "{}: {offset} {extent:?}", tree.path(file));
     }
+}
+
+/// The partitions of a disk without a container.
+pub(crate) fn partitions(disk: &Arc<dyn ReadAt>) -> Vec<Partition> {
+    let options = Options::default();
+    let disk = VirtualDisk::open(disk.clone(), &options).unwrap();
+    gonto_image::partition::table(&disk, &options).unwrap().partitions().to_vec()
 }
