@@ -1,8 +1,12 @@
 //! The command line.
 
+mod image;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+pub(crate) use image::{ImageCommand, ImageFile};
 
 /// The dependency manager for toolchains too big to install.
 ///
@@ -34,6 +38,16 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Target(TargetCommand),
+    /// Look into a disk image without mounting it
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+/// What can be done with the targets of the configuration.
+#[derive(Subcommand, Debug)]
+pub(crate) enum TargetCommand {
     /// Print the names of the targets
     List,
     /// Run the scripts of a target with its images mounted

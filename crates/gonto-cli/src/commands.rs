@@ -8,7 +8,8 @@ use gonto::config::{Config, ConfigError, Loaded, Search};
 use gonto::target::{Surroundings, Target};
 use gonto::{Interrupt, Notices, run};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, TargetCommand};
+use crate::image;
 use crate::output::{self, Progress};
 use crate::signals;
 
@@ -19,8 +20,11 @@ pub(crate) enum Failure {
     Library(Box<gonto::Error>),
     /// The folder of `-C`.
     Directory(PathBuf, io::Error),
+    Image(gonto::image::Error),
     /// Results cannot be written.
     Output(io::Error),
+    /// Everything has been told already.
+    Told,
 }
 
 impl Failure {
@@ -31,6 +35,8 @@ impl Failure {
             Self::Directory(folder, source) => {
                 output::failure(&format!("cannot change to the folder {}", folder.display()), source);
             }
+            Self::Image(error) => output::image_error(error),
+            Self::Told => {}
             Self::Output(source) => output::failure("cannot write the results", source),
         }
     }
@@ -38,6 +44,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Library(error) => error.exit_code(),
+            Self::Image(error) => error.exit_code(),
             _ => 1,
         }
     }
@@ -49,25 +56,35 @@ impl From<gonto::Error> for Failure {
     }
 }
 
+impl From<gonto::image::Error> for Failure {
+    fn from(error: gonto::image::Error) -> Self {
+        Self::Image(error)
+    }
+}
+
 pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     if let Some(folder) = arguments.directory {
         env::set_current_dir(&folder).map_err(|source| Failure::Directory(folder, source))?;
     }
+    let command = match arguments.command {
+        Command::Image(command) => return image::execute(command),
+        Command::Target(command) => command,
+    };
     let loaded = load(arguments.config)?;
-    match arguments.command {
-        Command::List => list(&loaded.config),
-        Command::Run { target } => {
+    match command {
+        TargetCommand::List => list(&loaded.config),
+        TargetCommand::Run { target } => {
             let mut target = choose(&target, &loaded)?;
             Ok(run::run(&mut target, &mut Progress::new().receiver())?)
         }
-        Command::Pull { target } => {
+        TargetCommand::Pull { target } => {
             Ok(run::pull(&choose(&target, &loaded)?, &mut Progress::new().receiver())?)
         }
-        Command::Mount { target } => {
+        TargetCommand::Mount { target } => {
             let mut target = choose(&target, &loaded)?;
             Ok(run::mount(&mut target, &mut Progress::new().receiver())?)
         }
-        Command::Umount { target } => umount(&mut choose(&target, &loaded)?),
+        TargetCommand::Umount { target } => umount(&mut choose(&target, &loaded)?),
     }
 }
 

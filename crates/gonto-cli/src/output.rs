@@ -54,6 +54,12 @@ pub(crate) fn error(error: &gonto::Error) {
     with_causes(ERROR, "error", error);
 }
 
+/// The same for something about an image.
+pub(crate) fn image_error(error: &gonto::image::Error) {
+    line(ERROR, "error", &format!(": {error}"));
+    causes(ERROR, error.source());
+}
+
 fn with_causes(style: Style, head: &str, error: &gonto::Error) {
     line(style, head, &format!(": {error}"));
     causes(style, error.source());
@@ -144,15 +150,7 @@ impl Progress {
     }
 
     fn bar(&mut self, received: u64, total: u64, what: &str) {
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-            bar.set_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            bar.set_message(what.to_owned());
-            bar
-        });
+        let bar = self.bar.get_or_insert_with(|| bar(total, what));
         bar.set_length(total.max(received));
         bar.set_position(received);
         if self.finished {
@@ -172,4 +170,13 @@ impl Progress {
             self.tenth = tenth;
         }
     }
+}
+
+/// A bar on stderr that counts bytes. It is only seen on a terminal.
+pub(crate) fn bar(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what.to_owned());
+    bar
 }

@@ -86,5 +86,8 @@ pub use irregularity::Irregularity;
 pub use layer::{Blocks, Creator, Layer};
 pub use ntfs::reparse::SpecialFile;
 pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
+pub use parallel::map_in_order_with;
 pub use source::{Extent, ImageFile, Place, ReadAt};
-pub use tree::{Damaged, Entries, FileTree, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp};
+pub use tree::{
+    Damaged, Entries, FileTree, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp, Unreadable,
+};

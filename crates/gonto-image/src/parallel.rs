@@ -10,19 +10,26 @@ const MOST_THREADS: usize = 8;
 ///
 /// Numbers are handed out in ascending order, so that a disk whose work items are sorted by place is read forwards.
 pub(crate) fn map_in_order<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    map_in_order_with(count, || (), |(), number| work(number))
+}
+
+/// The same with something that each thread makes once and uses for all of its work, such as a buffer.
+pub fn map_in_order_with<S, T: Send>(
+    count: usize,
+    make: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> T + Sync,
+) -> Vec<T> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(count);
-    if threads <= 1 {
-        return (0..count).map(work).collect();
-    }
     let next = AtomicUsize::new(0);
     let take_turns = || {
+        let mut own = make();
         let mut done = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
                 return done;
             }
-            done.push((number, work(number)));
+            done.push((number, work(&mut own, number)));
         }
     };
     let mut done = thread::scope(|scope| {
@@ -45,12 +52,25 @@ pub(crate) fn map_in_order<T: Send>(count: usize, work: impl Fn(usize) -> T + Sy
 
 #[cfg(test)]
 mod tests {
-    use super::map_in_order;
+    use super::{map_in_order, map_in_order_with};
 
     #[test]
     fn results_come_in_the_order_of_the_numbers() {
         for count in [0, 1, 2, 1000] {
             assert_eq!(map_in_order(count, |n| n * 3), (0..count).map(|n| n * 3).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_a_thread_made_is_kept_for_all_of_its_work() {
+        let counts = map_in_order_with(
+            1000,
+            || 0,
+            |done, _| {
+                *done += 1;
+                *done
+            },
+        );
+        assert!(counts.iter().filter(|count| **count == 1).count() <= super::MOST_THREADS);
     }
 }

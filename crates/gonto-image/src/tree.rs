@@ -24,7 +24,7 @@ mod streams;
 pub use damage::Damaged;
 pub use entries::Entries;
 pub use node::{Kind, Node, NodeId, Owner, Timestamp};
-pub use note::{Note, Reason};
+pub use note::{Note, Reason, Unreadable};
 pub use streams::NamedStream;
 
 use content::Content;

@@ -8,6 +8,7 @@
 //! | [`config`] | finds, reads, merges and checks `gonto.yaml` |
 //! | [`target`] | what can be done with one target: list, download, mount, run, unmount |
 //! | [`run`] | the whole way from a target to its exit status, as the program `gonto` goes it |
+//! | [`image`] | looks into an image without mounting it |
 //! | [`error`] | what can go wrong |
 //!
 //! The library takes plain structs and returns plain structs and events. It never prints, and never ends the process.
@@ -30,6 +31,7 @@
 
 pub mod config;
 pub mod error;
+pub mod image;
 pub mod run;
 pub mod target;
 

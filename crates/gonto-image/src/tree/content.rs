@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::FileTree;
 use super::damage::Damaged;
 use super::node::{Kind, NodeId};
-use super::note::Reason;
+use super::note::{Note, Reason, Unreadable};
 use crate::error::Error;
 use crate::ntfs::Vcn;
 use crate::ntfs::content::{Failure, Reader};
@@ -55,7 +55,7 @@ impl FileTree {
     ///
     /// # Errors
     /// [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for what is no file;
-    /// [`io::ErrorKind::Unsupported`], with the path and the reason, for content that is not read;
+    /// [`io::ErrorKind::Unsupported`], with an [`Unreadable`] in it, for content that is not read;
     /// [`io::ErrorKind::InvalidData`], with a [`Damaged`] in it, for what is damaged; what the image says.
     pub fn read_at(&self, file: NodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let rest = self.node(file).size.saturating_sub(offset);
@@ -186,5 +186,5 @@ impl Failure {
 }
 
 fn unsupported(path: &str, reason: Reason) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("{path}: {reason}"))
+    io::Error::new(io::ErrorKind::Unsupported, Unreadable(Note { path: path.to_owned(), reason }))
 }

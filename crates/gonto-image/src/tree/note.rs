@@ -13,6 +13,11 @@ pub struct Note {
     pub reason: Reason,
 }
 
+/// Content that is not read, as the inner error of an [`io::Error`](std::io::Error).
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub Note);
+
 /// Why something is shown incompletely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

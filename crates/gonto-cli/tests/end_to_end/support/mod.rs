@@ -27,3 +27,10 @@ pub(crate) fn skipped(why: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
+
+/// A VHD with one of each thing that NTFS can hold; gonto-image's own tests use it as well.
+#[cfg(target_os = "linux")]
+pub(crate) fn fixture() -> Vec<u8> {
+    let packed = include_bytes!("../../../../gonto-image/tests/fixtures/everything.vhd.zst");
+    zstd::decode_all(&packed[..]).unwrap()
+}

@@ -1,0 +1,142 @@
+//! What can go wrong with an image that is looked into.
+
+use std::io;
+use std::path::PathBuf;
+
+use gonto_image::{Damaged, Unreadable};
+
+use super::path::text;
+use super::walk::LONGEST_PATH;
+
+/// Something that was asked of an image cannot be done. Paths of the host are [`PathBuf`]s, those inside the volume are
+/// text with slashes, in which what is no Unicode is replaced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image file cannot be opened.
+    #[error("cannot open the image {}", image.display())]
+    Open {
+        /// The file.
+        image: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The image holds no volume that can be read.
+    #[error("cannot read the image {}", image.display())]
+    Read {
+        /// The file.
+        image: PathBuf,
+        /// What is wrong with it, and where.
+        source: Box<gonto_image::Error>,
+    },
+    /// The volume has no such path.
+    #[error("there is no {name:?} in {}{}", place(folder), hint(similar))]
+    NotFound {
+        /// The name that is missing.
+        name: String,
+        /// The folder that was reached; empty for the root.
+        folder: String,
+        /// Names there that differ by upper and lower case only.
+        similar: Vec<String>,
+    },
+    /// A path goes on behind something that is no folder.
+    #[error("{path:?} is no folder, so that there is no {rest:?} in it")]
+    NotAFolder {
+        /// What was reached.
+        path: String,
+        /// The name behind it.
+        rest: String,
+    },
+    /// Bytes are asked of a folder.
+    #[error("{} is a folder: name a file in it, or one of its streams as in folder:stream", place(path))]
+    IsAFolder {
+        /// The folder; empty for the root.
+        path: String,
+    },
+    /// A symbolic link leads out of the volume.
+    #[error("{path:?} is a link to {target:?}, which does not lie in this volume")]
+    LinkOutside {
+        /// The link.
+        path: String,
+        /// Where it points.
+        target: String,
+    },
+    /// Symbolic links lead to each other, or to more than anybody follows.
+    #[error("{path:?} leads through more than {limit} symbolic links")]
+    TooManyLinks {
+        /// The path that was asked for.
+        path: String,
+        /// How many are followed.
+        limit: u32,
+    },
+    /// Content cannot be read.
+    #[error("cannot read {path:?}")]
+    Content {
+        /// The file, and the stream if it is one, as in `file:stream`.
+        path: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file system is damaged, so that something is missing.
+    #[error(transparent)]
+    Damaged(Damaged),
+    /// A path is longer than Windows could follow, so that nothing below is looked at.
+    #[error(
+        "what lies in the folder {path:?} is left out: no system follows a path of more than {limit} bytes"
+    )]
+    TooDeep {
+        /// The folder.
+        path: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// Results cannot be written.
+    #[error("cannot write the results")]
+    Output(#[source] io::Error),
+    /// Somebody asked to stop.
+    #[error("interrupted{}", if *signal == 2 { "" } else { " by a signal" })]
+    Interrupted {
+        /// The signal's number: 2 for Ctrl-C, 15 for SIGTERM.
+        signal: i32,
+    },
+}
+
+impl Error {
+    /// Why content cannot be read. The path is told here, so that of the causes only what they add is kept.
+    pub(super) fn content(path: &[u8], error: io::Error) -> Self {
+        let inner = error.get_ref();
+        let source: Box<dyn std::error::Error + Send + Sync> =
+            if let Some(damaged) = inner.and_then(|inner| inner.downcast_ref::<Damaged>()) {
+                Box::new(damaged.why.clone())
+            } else if let Some(Unreadable(note)) = inner.and_then(|inner| inner.downcast_ref()) {
+                note.reason.to_string().into()
+            } else {
+                error.into()
+            };
+        Self::Content { path: text(path), source }
+    }
+
+    pub(super) fn too_deep(path: &[u8]) -> Self {
+        Self::TooDeep { path: text(path), limit: LONGEST_PATH }
+    }
+
+    /// The exit status of a program that ends with this error: 128 + N for signal N, 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted { signal } => u8::try_from(*signal).unwrap_or(0).saturating_add(128),
+            _ => 1,
+        }
+    }
+}
+
+fn place(folder: &str) -> String {
+    if folder.is_empty() { "the root folder of the volume".to_owned() } else { format!("{folder:?}") }
+}
+
+fn hint(similar: &[String]) -> String {
+    match similar {
+        [] => String::new(),
+        names => format!(": upper and lower case decide between {}", names.join(", ")),
+    }
+}
