@@ -17,11 +17,14 @@ mod encoders;
 /// A function that decompresses into all of its output.
 pub type Decompress = fn(&[u8], &mut [u8]) -> Result<(), Corrupt>;
 
+/// A function that compresses, steered by a number.
+pub type Compress = fn(&[u8], u32) -> Vec<u8>;
+
 /// A decoder has its tables on the stack; only the text of an error is allocated.
 const MEMORY: usize = 16 << 10;
 
 /// Gives the input to a decoder, whose output has at most `longest` bytes. `compress` gets a number that steers it.
-pub fn check(input: &[u8], longest: usize, decompress: Decompress, compress: impl Fn(&[u8], u32) -> Vec<u8>) {
+pub fn check(input: &[u8], longest: usize, decompress: Decompress, compress: Compress) {
     let Some((&[what, a, b, c], bytes)) = input.split_first_chunk() else { return };
     let number = u32::from_le_bytes([a, b, c, 0]);
     if what % 2 == 0 {

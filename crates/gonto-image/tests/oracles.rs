@@ -12,53 +12,15 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use gonto_image::{Container, FileTree, ImageFile, Kind, Options, VirtualDisk};
-use support::{content, everything, paths, sha256_of};
-
-/// Runs a program quietly; `false` when it is missing or fails.
-fn run(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
+use gonto_image::{Container, FileTree, ImageFile, Options, VirtualDisk};
+use support::ntfs3g::{Volume, assert_same, distinct, run, shown_by_ntfs_3g, shown_by_us};
+use support::{everything, sha256_of};
 
 fn open(image: &Path) -> FileTree {
     FileTree::open(Arc::new(ImageFile::new(File::open(image).unwrap()).unwrap())).unwrap()
-}
-
-/// A volume that ntfs-3g has mounted; it is unmounted when this goes.
-struct Mounted<'a> {
-    folder: &'a Path,
-}
-
-impl<'a> Mounted<'a> {
-    fn new(volume: &Path, folder: &'a Path) -> Option<Self> {
-        fs::create_dir_all(folder).unwrap();
-        let mounted = run("ntfs-3g", &[volume.to_str().unwrap(), folder.to_str().unwrap()]);
-        mounted.then_some(Self { folder })
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        run("umount", &[self.folder.to_str().unwrap()]);
-    }
-}
-
-/// Bytes that are the same nowhere else in the volume.
-fn distinct(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(size).collect()
 }
 
 /// Folders, files of many sizes, holes, a big directory, and the traces of deleted files.
@@ -94,65 +56,17 @@ fn fill(root: &Path) {
     fs::hard_link(root.join("sparse"), root.join("many/the same")).unwrap();
 }
 
-/// Every file below a folder of the host: path, size, time in units of 100 ns, links, content.
-fn host_files(root: &Path) -> Vec<(String, u64, i128, u64, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            let metadata = fs::symlink_metadata(&path).unwrap();
-            if metadata.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
-            let nanos = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-            files.push((relative, metadata.len(), nanos, metadata.nlink(), fs::read(&path).unwrap()));
-        }
-    }
-    files.sort();
-    files
-}
-
-/// The same of a tree.
-fn tree_files(tree: &FileTree) -> Vec<(String, u64, i128, u64, Vec<u8>)> {
-    let all = paths(tree).into_iter().filter(|(_, id)| tree.node(*id).kind == Kind::File);
-    let describe = |(path, id)| {
-        let node = tree.node(id);
-        (path, node.size, node.modified.unix_nanos(), u64::from(node.links), content(tree, id).unwrap())
-    };
-    all.map(describe).collect()
-}
-
 #[test]
 fn every_cluster_size_shows_what_ntfs_3g_wrote() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (volume, folder) = (scratch.path().join("volume"), scratch.path().join("mounted"));
     for cluster_size in ["512", "1024", "4096", "16384", "65536"] {
-        File::create(&volume).unwrap().set_len(64 << 20).unwrap();
-        let arguments = ["-q", "-F", "-f", "-c", cluster_size, "-L", "Ünïcode", volume.to_str().unwrap()];
-        if !run("mkntfs", &arguments) {
-            eprintln!("skipped: mkntfs is not installed");
-            return;
-        }
-        let Some(mounted) = Mounted::new(&volume, &folder) else {
-            eprintln!("skipped: ntfs-3g cannot mount here (it needs root or an open /dev/fuse)");
-            return;
-        };
-        fill(&folder);
-        let theirs = host_files(&folder);
+        let arguments = ["-c", cluster_size, "-L", "Ünïcode"];
+        let Some(volume) = Volume::format(64 << 20, &arguments) else { return };
+        let Some(mounted) = volume.mount("rw") else { return };
+        fill(mounted.folder());
+        let theirs = shown_by_ntfs_3g(&mounted);
         drop(mounted);
-        let tree = open(&volume);
-        let ours = tree_files(&tree);
-        let names = |files: &[(String, u64, i128, u64, Vec<u8>)]| -> Vec<String> {
-            files.iter().map(|file| file.0.clone()).collect()
-        };
-        assert_eq!(names(&ours), names(&theirs), "clusters of {cluster_size}");
-        for (ours, theirs) in ours.iter().zip(&theirs) {
-            assert!(ours.4 == theirs.4, "clusters of {cluster_size}: other content in {}", ours.0);
-            assert_eq!((ours.1, ours.2, ours.3), (theirs.1, theirs.2, theirs.3), "{}", ours.0);
-        }
+        let tree = volume.tree();
+        assert_same(&shown_by_us(&tree), &theirs, &format!("clusters of {cluster_size}"));
         assert_eq!(tree.label(), "Ünïcode");
         assert_eq!(tree.notes(), []);
     }

@@ -56,7 +56,7 @@ fn write_codec_seeds(folder: &Path) -> io::Result<()> {
         }
     }
     data.truncate(4500);
-    let codecs: [(&str, fn(&[u8], u32) -> Vec<u8>); 3] =
+    let codecs: [(&str, codec::Compress); 3] =
         [("lznt1", codec::compress_lznt1), ("xpress", codec::compress_xpress), ("lzx", codec::compress_lzx)];
     for (target, compress) in codecs {
         let folder = folder.join(target);

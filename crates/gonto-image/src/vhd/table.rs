@@ -36,6 +36,9 @@ impl Table {
             for ((number, entry), block) in (first..).zip(raw.chunks_exact(4)).zip(blocks) {
                 let sector = u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]);
                 if sector != ABSENT {
+                    if present.len() as u64 >= most_blocks(layout) {
+                        return Err(too_many(layout, number));
+                    }
                     *block = Some(table.place(layout, number, sector)?);
                     // A table has fewer than 2^32 entries, because the header counts them in 32 bits.
                     present.extend(u32::try_from(number));
@@ -98,6 +101,18 @@ impl Table {
         let found = format!("one that overlaps {other}");
         Err(in_table(layout, block as usize, expected, found))
     }
+}
+
+/// How many blocks have room in the file: the last one of the disk may be short, and one may be cut. A table of zeros, which
+/// costs nothing in a file with holes, would otherwise ask for memory for each of its entries.
+fn most_blocks(layout: &Layout) -> u64 {
+    layout.blocks_end / layout.block_size + 2
+}
+
+fn too_many(layout: &Layout, number: usize) -> Error {
+    let expected =
+        format!("at most {} blocks in {} bytes of the file", most_blocks(layout), layout.blocks_end);
+    in_table(layout, number, expected, "another one".into())
 }
 
 /// An error about a block that the file does not hold.

@@ -229,6 +229,20 @@ fn blocks_outside_the_file_or_on_each_other_are_refused() {
 }
 
 #[test]
+fn a_table_of_more_blocks_than_the_file_can_hold_is_refused_before_they_are_kept() {
+    let mut image = dynamic(1 << 36, &[None; 64]);
+    let table = image.len() - 512;
+    // A million entries, all of them 0: a hole in the file.
+    image.splice(table..table, vec![0; 4 << 20]);
+    edit_header(&mut image, |header| {
+        header.table_offset = (table as u64).into();
+        header.max_table_entries = (1 << 20).into();
+    });
+    let text = message(image);
+    assert!(text.contains("at byte 0x908 is damaged: expected at most 66 blocks in 4196352 bytes"), "{text}");
+}
+
+#[test]
 fn a_footer_without_its_last_byte_is_one() {
     let disk = vec![7; 1000];
     let mut image = fixed(&disk);

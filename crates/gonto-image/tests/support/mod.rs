@@ -11,6 +11,9 @@ use gonto_image::partition::Partition;
 use gonto_image::{Extent, FileTree, Kind, NodeId, Options, Place, ReadAt, VirtualDisk};
 use sha2::{Digest, Sha256};
 
+#[cfg(target_os = "linux")]
+pub(crate) mod ntfs3g;
+
 /// An image in memory that keeps only what is not zero: images of a gigabyte are mostly empty.
 #[derive(Default)]
 pub(crate) struct SparseMemory {
