@@ -1,5 +1,6 @@
 //! Puts right what every writer puts right: fixups and checksums. An edit of the bytes before that is an edit of the meaning.
 
+use crc::{Crc, Table};
 use gonto_image::ReadAt;
 
 use crate::sparse::{Disk, Image, Piece};
@@ -89,13 +90,13 @@ fn gpt_entries(disk: &Disk, header: &Piece) -> Option<(usize, u32)> {
     let sector_size = header.at / own_sector;
     let table = u64_at(&header.bytes, 72)?.checked_mul(sector_size)?;
     let size = u64::from(u32_at(&header.bytes, 80)?) * u64::from(u32_at(&header.bytes, 84)?);
-    Some((88, crc32(&CRC32, &read(disk, table, size)?)))
+    Some((88, CRC32.checksum(&read(disk, table, size)?)))
 }
 
 fn gpt_header(_: &Disk, header: &Piece) -> Option<(usize, u32)> {
     let mut bytes = header.bytes.get(..u32_at(&header.bytes, 12)? as usize)?.to_vec();
     bytes.get_mut(16..20)?.fill(0);
-    Some((16, crc32(&CRC32, &bytes)))
+    Some((16, CRC32.checksum(&bytes)))
 }
 
 fn vhdx_header(disk: &Disk, piece: &Piece) -> Option<(usize, u32)> {
@@ -114,7 +115,7 @@ fn vhdx_log_entry(disk: &Disk, piece: &Piece) -> Option<(usize, u32)> {
 fn vhdx_structure(disk: &Disk, piece: &Piece, length: u64) -> Option<(usize, u32)> {
     let mut bytes = read(disk, piece.at, length)?;
     bytes.get_mut(4..8)?.fill(0);
-    Some((4, crc32(&CRC32C, &bytes)))
+    Some((4, CRC32C.checksum(&bytes)))
 }
 
 /// A megabyte is enough for whatever is sound; a checksum over more would cost the fuzzer its speed.
@@ -137,25 +138,6 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-static CRC32: [u32; 256] = crc_table(0xedb8_8320);
-static CRC32C: [u32; 256] = crc_table(0x82f6_3b78);
-
-const fn crc_table(polynomial: u32) -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 != 0 { crc >> 1 ^ polynomial } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-}
-
-fn crc32(table: &[u32; 256], bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| crc >> 8 ^ table[usize::from(crc as u8 ^ byte)])
-}
+/// Of GPT, and of VHDX.
+static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&crc::CRC_32_ISO_HDLC);
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&crc::CRC_32_ISCSI);

@@ -125,7 +125,9 @@ fn seeds(files: &Files) -> Vec<(&'static str, Image)> {
         let _ = disk.disk().read_at(&mut [0; 512], 0);
         let _ = disk.disk().read_at(&mut [0; 512], disk.disk().size() / 2);
     };
-    found.push(("vhd", needed(files, container)));
+    let mut start = [0; 8];
+    let is_vhdx = files.image().read_at(&mut start, 0).is_ok() && start == *b"vhdxfile";
+    found.push((if is_vhdx { "vhdx" } else { "vhd" }, needed(files, container)));
     if let Ok(disk) = VirtualDisk::open(files.image(), &options) {
         let table = |files: &Files| {
             let options = files.options();
