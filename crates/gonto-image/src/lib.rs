@@ -28,14 +28,15 @@
 //! ```
 //! [`FileTree::open`] does all the reading of metadata at once: one parallel scan of `$MFT`, then the indexes of the
 //! directories in the order of the disk. What comes out is a compact table that is never changed again; afterwards
-//! only content is read, positionally, from any number of threads, without a lock.
+//! only content is read, positionally, from any number of threads, without a lock. Compressed content is decoded as it is
+//! read, a unit of 4 to 64 KiB at a time; what a read leaves of a unit is kept for the next one, in a cache of 4 MiB.
 //!
 //! # Errors
 //! An image is input from elsewhere, and is treated as hostile. What can be reached from the root directory is either
 //! shown rightly or refused: a record that lies makes [`FileTree::open`] fail with an [`Error`] that names the place,
 //! what was expected and what was found. With [`Damage::Show`] the rest is shown, and [`FileTree::damage`] tells what is
-//! missing. What cannot be reached is not looked at. What is sound but not read yet
-//! (a compressed file) is listed, gives an I/O error when it is read, and is told once in [`FileTree::notes`].
+//! missing. What cannot be reached is not looked at. What is sound but cannot be read (an encrypted file) is listed, gives an
+//! I/O error when it is read, and is told once in [`FileTree::notes`]; compressed data that lie are found when they are read.
 //! Errors are fine; panics, endless loops and tables that outgrow the image are bugs: every table here is bounded by
 //! the bytes that the image really holds, and what could make it otherwise stands as a limit beside its check.
 //!
@@ -51,9 +52,9 @@
 //! | [`options`](Options) | how an image is opened, who finds parents | |
 //! | [`partition`] | GPT and MBR | UEFI 2.10, section 5 |
 //! | [`filesystem`](Volume) | which volume, which file system is on it | |
-//! | `ntfs` | records, attributes, runs, indexes | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
+//! | `ntfs` | records, attributes, runs, indexes, compressed units and chunks | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
 //! | [`compression`] | LZNT1, XPRESS-Huffman, LZX | \[MS-XCA\], \[MS-PATCH\] |
-//! | [`tree`](FileTree) | the file tree, links, notes | |
+//! | [`tree`](FileTree) | the file tree, links, named streams, extent maps, notes | |
 //!
 //! # What is absent
 //! No path of the host, no network, no clock, no environment, no logging, no async, no unsafe code.

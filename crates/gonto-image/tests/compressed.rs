@@ -13,14 +13,10 @@ use std::io;
 use std::sync::Arc;
 
 use gonto_image::{Damaged, FileTree, Kind, NodeId, Owner, Place, Reason, SpecialFile};
-use support::{content, find, paths};
-
-fn image() -> Vec<u8> {
-    zstd::decode_all(&include_bytes!("fixtures/compressed.raw.zst")[..]).unwrap()
-}
+use support::{compressed, content, find, paths};
 
 fn tree() -> FileTree {
-    FileTree::open(Arc::new(image())).unwrap()
+    FileTree::open(Arc::new(compressed())).unwrap()
 }
 
 fn text(size: usize) -> Vec<u8> {
@@ -208,7 +204,7 @@ fn what_wsl_keeps_is_told() {
 
 #[test]
 fn what_is_encoded_has_no_place_of_its_own() {
-    let image = image();
+    let image = compressed();
     let tree = FileTree::open(Arc::new(image.clone())).unwrap();
     support::check_extents(&tree, &[&image]);
     for (path, id, plain) in pairs(&tree).into_iter().filter(|(.., plain)| plain.len() > 1000) {

@@ -78,6 +78,11 @@ pub(crate) fn everything() -> Vec<u8> {
     zstd::decode_all(&include_bytes!("../fixtures/everything.vhd.zst")[..]).unwrap()
 }
 
+/// The fixture that `fixtures/make-compressed.sh` makes.
+pub(crate) fn compressed() -> Vec<u8> {
+    zstd::decode_all(&include_bytes!("../fixtures/compressed.raw.zst")[..]).unwrap()
+}
+
 /// The node that a path with slashes leads to.
 pub(crate) fn find(tree: &FileTree, path: &str) -> NodeId {
     path.split('/').fold(tree.root(), |dir, name| {
