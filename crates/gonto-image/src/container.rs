@@ -79,8 +79,8 @@ impl VirtualDisk {
             return Err(Error::Vhd {
                 structure: "footer",
                 offset: size.saturating_sub(512),
-                expected: "the cookie \"conectix\" at the start of the last 512 bytes".into(),
-                found: "something else".into(),
+                expected: "the cookie \"conectix\" at the start of the last 512 bytes, or \"vhdxfile\" at the start of the file".into(),
+                found: "neither".into(),
             });
         }
         Ok(Self::new(image, Layer::new(Container::Raw, size, size), Vec::new()))

@@ -15,13 +15,14 @@ use crate::container::{Container, VirtualDisk};
 use crate::error::{Error, Mismatch};
 use crate::guid::Guid;
 use crate::irregularity::Irregularity;
-use crate::layer::{Blocks, Creator, Layer};
+use crate::layer::{Blocks, Layer};
 use crate::options::Options;
 use crate::parent::{Below, Descent};
 use crate::source::ReadAt;
 
 mod bat;
 mod copies;
+mod creator;
 mod disk;
 mod format;
 mod header;
@@ -52,7 +53,7 @@ pub(crate) fn open(image: &Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Opt
         id: Some(header.data_write_guid),
         disk_id: metadata.disk_id,
         parent_id: metadata.parent.as_ref().and_then(|link| link.ids.first().copied()),
-        creator: creator(&identifier),
+        creator: creator::creator(&identifier),
         sector_size: Some(metadata.logical_sector_size),
         physical_sector_size: metadata.physical_sector_size,
         blocks: Some(Blocks { size: metadata.block_size, total: table.total, present: table.present }),
@@ -104,19 +105,11 @@ fn container(metadata: &Metadata) -> Container {
     }
 }
 
-fn creator(identifier: &FileTypeIdentifier) -> Option<Creator> {
-    let units = identifier.creator.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0);
-    let mark: String =
-        char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-    let mark = mark.trim().escape_debug().to_string();
-    if mark.is_empty() {
-        return None;
-    }
-    Some(Creator { program: mark.clone(), mark, version: None, host: None })
-}
-
 /// Reads one structure of the container.
 fn read(image: &dyn ReadAt, what: &'static str, buf: &mut [u8], offset: u64) -> Result<(), Error> {
     let length = buf.len();
     image.read_at(buf, offset).map_err(|source| Error::Read { what, offset, length, source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,14 +86,18 @@ fn newest(copies: &[Copy]) -> Result<&Copy, Error> {
     }
 }
 
+/// Windows makes logs of 1 MiB. What a log writes is kept in memory, by place, at twice the size of its descriptors.
+const LONGEST_LOG: u64 = 64 * MIB;
+
 fn log_place(header: &Header, file_size: u64) -> Result<LogPlace, Mismatch> {
     let guid = Some(header.log_guid).filter(|guid| !guid.is_nil());
     let (offset, length) = (header.log_offset.get(), u64::from(header.log_length.get()));
     let fits = offset.checked_add(length).is_some_and(|end| end <= file_size);
-    let has_place = fits && length > 0 && offset >= HEADER_SECTION && offset % MIB == 0 && length % MIB == 0;
+    let is_whole = length > 0 && offset.is_multiple_of(MIB) && length.is_multiple_of(MIB);
+    let has_place = fits && is_whole && offset >= HEADER_SECTION && length <= LONGEST_LOG;
     if guid.is_some() && !has_place {
         let at = std::mem::offset_of!(Header, log_offset);
-        let expected = format!("a log of whole MiB inside the file of {file_size} bytes");
+        let expected = format!("a log of 1 to 64 whole MiB inside the file of {file_size} bytes");
         return Err(Mismatch::new(at, expected, format!("{length} bytes from byte {offset:#x} on")));
     }
     Ok(LogPlace { guid, offset, length })
