@@ -57,10 +57,10 @@ impl VirtualDisk {
     /// of a disk. The parents of a differencing image are found by [`Options::parents`] and opened as well.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for the containers of other systems; [`Error::Vhd`], [`Error::Vhdx`] and [`Error::Checksum`] for one that
-    /// is damaged or, where [`Options::container_only`] asks for it, for the bytes of a disk; [`Error::MissingParent`],
-    /// [`Error::Parent`] and [`Error::ParentChain`] for a differencing image whose chain is not whole; [`Error::Read`] from
-    /// below.
+    /// [`Error::Unsupported`] for the containers of other systems; [`Error::Vhd`], [`Error::Vhdx`] and [`Error::Checksum`]
+    /// for one that is damaged or, where [`Options::container_only`] asks for it, for the bytes of a disk;
+    /// [`Error::MissingParent`], [`Error::Parent`] and [`Error::ParentChain`] for a differencing image whose chain is not
+    /// whole; [`Error::Read`] from below.
     pub fn open(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
         Self::open_in(image, &Descent::new(options))
     }
@@ -79,7 +79,9 @@ impl VirtualDisk {
             return Err(Error::Vhd {
                 structure: "footer",
                 offset: size.saturating_sub(512),
-                expected: "the cookie \"conectix\" at the start of the last 512 bytes, or \"vhdxfile\" at the start of the file".into(),
+                expected: "the cookie \"conectix\" at the start of the last 512 bytes, \
+                           or \"vhdxfile\" at the start of the file"
+                    .into(),
                 found: "neither".into(),
             });
         }
