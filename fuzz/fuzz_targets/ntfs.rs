@@ -12,13 +12,13 @@ fuzz_images!(512 << 20, |files| {
     let shown = FileTree::read(&volume, &Options { damage: Damage::Show, ..options.clone() });
     match FileTree::read(&volume, &options) {
         Ok(tree) => {
-            check::tree(&tree);
+            check::tree(&tree, &files);
             let shown = shown.expect("what is not refused is shown");
             assert_eq!((shown.len(), shown.damage_count()), (tree.len(), 0));
         }
         Err(error) => {
             check::error(&error);
-            shown.iter().for_each(check::tree);
+            shown.iter().for_each(|tree| check::tree(tree, &files));
         }
     }
 });

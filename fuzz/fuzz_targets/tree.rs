@@ -7,7 +7,7 @@ use gonto_image::FileTree;
 
 fuzz_images!(512 << 20, |files| {
     match FileTree::open_with(files.image(), &files.options()) {
-        Ok(tree) => check::tree(&tree),
+        Ok(tree) => check::tree(&tree, &files),
         Err(error) => check::error(&error),
     }
 });
