@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use gonto_image::partition::table;
+use gonto_image::partition::{Partition, PartitionKind, table};
 use gonto_image::{
     Error, FileTree, ImageFile, Kind, NodeId, Options, Parent, ParentHint, Parents, Place, ReadAt, Reason,
     VirtualDisk,
@@ -29,6 +29,7 @@ struct Listed {
     name: String,
     stored_as: String,
     format: String,
+    disk_size: u64,
     disk_hash: String,
     partition_table: String,
     filesystem: String,
@@ -46,6 +47,7 @@ fn corpus() -> Option<(PathBuf, Vec<Listed>)> {
             name: field[0].clone(),
             stored_as: field[1].clone(),
             format: field[4].clone(),
+            disk_size: field[5].parse().unwrap(),
             disk_hash: field[6].clone(),
             partition_table: field[7].clone(),
             filesystem: field[8].clone(),
@@ -288,6 +290,22 @@ fn the_extents_of_a_chain_lead_to_the_bytes_in_its_files() {
     assert!(bytes_in.iter().all(|bytes| *bytes > 10_000), "{bytes_in:?}");
 }
 
+/// Virtual PC and QEMU count cylinders; Windows and these lists do not.
+#[test]
+fn disks_are_as_big_as_windows_shows_them() {
+    let Some((folder, images)) = corpus() else { return };
+    let mut seen = 0;
+    for image in images.iter().filter(|image| matches!(&*image.format, "vpc" | "vhdx")) {
+        let options = Options { ignore_checksums: true, ..beside(&folder, image) };
+        // The parent of one of them is nowhere.
+        let Ok(opened) = VirtualDisk::open(load(&folder, image), &options) else { continue };
+        assert_eq!(opened.disk().size(), image.disk_size, "{}", image.name);
+        assert_eq!(opened.layers()[0].disk_size, image.disk_size, "{}", image.name);
+        seen += 1;
+    }
+    assert!(seen >= 18, "only {seen} disks were found");
+}
+
 /// What is no NTFS, is damaged or is not read yet: the words that its error has to hold.
 const REFUSED: [(&str, &str); 20] = [
     ("dfvfs/ntfs-differential.vhd", "was not found: looked for .\\ntfs-parent.vhd (none there), C:"),
@@ -339,20 +357,33 @@ fn partition_tables_equal_what_sfdisk_tells() {
         let sector: u64 =
             parts.split("sectorsize=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         let number = |field: &str| field.parse::<u64>().unwrap();
-        let mut theirs: Vec<(u64, u64, u64)> = parts
+        let mut theirs: Vec<(u64, u64, u64, String)> = parts
             .lines()
             .skip(2)
             .map(|line| line.split('\t').collect::<Vec<_>>())
             // sfdisk lists the extended partition itself as well.
             .filter(|field| !matches!(field[3], "5" | "f"))
-            .map(|field| (number(field[0]), number(field[1]) * sector, number(field[2]) * sector))
+            .map(|field| {
+                let place = (number(field[1]) * sector, number(field[2]) * sector);
+                // Type, identity and name, as far as there are any.
+                let told = field[3..6].join(" ").trim_end().to_lowercase();
+                (number(field[0]), place.0, place.1, told)
+            })
             .collect();
         theirs.sort_unstable();
         let options = Options { ignore_checksums: true, ..beside(&folder, image) };
         let opened = VirtualDisk::open(load(&folder, image), &options).unwrap();
         let found = table(&opened, &options).unwrap_or_else(|error| panic!("{}: {error}", image.name));
-        let mut ours: Vec<(u64, u64, u64)> =
-            found.partitions().iter().map(|p| (u64::from(p.number), p.start, p.size)).collect();
+        let told = |partition: &Partition| {
+            let told = match (partition.kind, partition.id) {
+                (PartitionKind::Guid(kind), Some(id)) => format!("{kind} {id} {}", partition.name),
+                (PartitionKind::Byte(kind), _) => format!("{kind:x}"),
+                (kind, None) => kind.to_string(),
+            };
+            told.trim_end().to_lowercase()
+        };
+        let mut ours: Vec<(u64, u64, u64, String)> =
+            found.partitions().iter().map(|p| (u64::from(p.number), p.start, p.size, told(p))).collect();
         ours.sort_unstable();
         assert_eq!(ours, theirs, "{} ({})", image.name, image.partition_table);
         seen += 1;

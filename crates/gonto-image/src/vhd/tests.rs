@@ -491,3 +491,69 @@ fn what_a_footer_tells_of_itself_is_kept() {
     assert_eq!(layer.created.unwrap().unix_nanos(), 946_771_200_000_000_000);
     assert_eq!((layer.disk_size, disk.sector_size()), (2 * BLOCK as u64, Some(512)));
 }
+
+/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
+    }
+}
+
+#[test]
+fn any_chain_reads_as_one_disk_written_over_by_the_next() {
+    let mut numbers = Numbers(0x0076_6864);
+    for _ in 0..200 {
+        let mut size = 512 * (1 + numbers.below(300));
+        let mut model = vec![0; size];
+        let first = u8::try_from(1 + numbers.below(100)).unwrap();
+        model.fill(first);
+        let mut chain = vec![with_id(fixed(&model), 1)];
+        for id in 2..2 + u8::try_from(numbers.below(4)).unwrap() {
+            // Children may be of another size.
+            size = 512 * (1 + numbers.below(300));
+            model.resize(size, 0);
+            let blocks: Vec<Option<(u8, u8)>> = (0..size.div_ceil(BLOCK))
+                .map(|_| {
+                    (numbers.below(3) > 0).then(|| (u8::try_from(numbers.below(256)).unwrap(), 100 + id))
+                })
+                .collect();
+            for (number, block) in blocks.iter().enumerate() {
+                for sector in
+                    (0..8).filter(|sector| block.is_some_and(|(bits, _)| bits & (0x80 >> sector) != 0))
+                {
+                    let at = number * BLOCK + sector * 512;
+                    if at < size {
+                        model[at..at + 512].fill(100 + id);
+                    }
+                }
+            }
+            chain.insert(0, child(id, id - 1, size, &blocks));
+        }
+        let disk = open_chain(chain.clone()).unwrap();
+        let disk = disk.disk();
+        assert!(content(disk) == model);
+        let mut offset = 0;
+        while offset < disk.size() {
+            let extent = disk.extent(offset);
+            let length = usize::try_from(extent.length).unwrap();
+            assert!(length > 0);
+            let expected = &model[usize::try_from(offset).unwrap()..][..length];
+            match extent.place {
+                Place::Image { layer, offset } => {
+                    assert_eq!(
+                        &chain[layer as usize][usize::try_from(offset).unwrap()..][..length],
+                        expected
+                    );
+                }
+                Place::Zero => assert!(expected.iter().all(|byte| *byte == 0)),
+                Place::Derived => panic!("nothing is made here"),
+            }
+            offset += extent.length;
+        }
+    }
+}
