@@ -195,3 +195,58 @@ fn a_log_that_cannot_be_replayed_is_refused() {
         refused(image, "a log of 1 to 64 whole MiB inside the file");
     }
 }
+
+/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+#[test]
+fn qemu_replays_the_same_logs_to_the_same_disks() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    let qemu = |arguments: &[&str]| {
+        let program =
+            std::process::Command::new("qemu-img").args(arguments).current_dir(scratch.path()).output();
+        program.map(|output| (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    let mut numbers = Numbers(0x6c6f_6721);
+    for round in 0..12 {
+        // Writes into the second block of the disk, from any place of the log on, so that some go round its end.
+        let mut writes = || -> Vec<Write> {
+            let mut one = || {
+                let at = SECOND + numbers.below(16) * 4096;
+                match numbers.below(4) {
+                    0 => Write::Zero { at, length: numbers.below(8) * 4096 },
+                    fill => Write::Data { at, fill: u8::try_from(fill * 0x11).unwrap() },
+                }
+            };
+            (0..1 + round % 5).map(|_| one()).collect()
+        };
+        let all: Vec<Vec<Write>> = (0..1 + round % 3).map(|_| writes()).collect();
+        let position = usize::try_from(numbers.below(256)).unwrap() * 4096;
+        let entries: Vec<LogEntry> =
+            all.iter().zip(10..).map(|(writes, number)| entry(number, position, writes)).collect();
+        let image = logged(position, &entries);
+        std::fs::write(path("dirty.vhdx"), &image).unwrap();
+        match qemu(&["check", "-q", "-r", "all", "dirty.vhdx"]) {
+            Ok((true, _)) => {}
+            Ok((false, told)) => panic!("round {round}: {told}"),
+            Err(_) => {
+                eprintln!("skipped: qemu-img is not installed");
+                return;
+            }
+        }
+        let replayed = std::fs::read(path("dirty.vhdx")).unwrap();
+        let theirs = open_image(replayed).unwrap();
+        assert_eq!(theirs.layers()[0].irregularities, [], "round {round}: the log is not empty");
+        assert!(content_of(&theirs) == content(image), "round {round}: another disk");
+    }
+}
