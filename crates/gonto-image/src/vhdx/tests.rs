@@ -63,6 +63,18 @@ fn family(images: &[(&str, Vec<u8>)]) -> Options {
     Options { parents: Arc::new(Family(images)), ..Options::default() }
 }
 
+/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
 /// Whole blocks, each full of a byte.
 fn blocks(fills: &[u8]) -> Vec<u8> {
     fills.iter().flat_map(|fill| vec![*fill; BLOCK]).collect()

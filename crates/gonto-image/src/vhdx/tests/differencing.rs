@@ -144,3 +144,41 @@ fn a_differencing_disk_without_a_sound_locator_or_bitmap_is_refused() {
     put(&mut image, BAT_AT + 4096 * 8, &0u64);
     refused(image, "the sector bitmap of chunk 0, which block 0 needs, found state 0");
 }
+
+#[test]
+fn another_reader_sees_the_same_in_a_chain() {
+    // Blocks of all states and bitmaps without any order, three images deep.
+    let mut numbers = Numbers(0x6469_6666);
+    let mut image = |own: u8, parent: u8| {
+        let mut state = || match numbers.below(5) {
+            0 => (state::NOT_PRESENT, 0),
+            1 => (state::ZERO, 0),
+            2 => (state::FULLY_PRESENT, own),
+            _ => (state::PARTIALLY_PRESENT, own | 0x80),
+        };
+        let blocks: Vec<(u8, u8)> = (0..6).map(|_| state()).collect();
+        let mut written = Vec::new();
+        let mut sector = 0;
+        while sector < 6 * 2048 {
+            let run = 1 + numbers.below(30);
+            written.extend(sector..sector + run);
+            sector += run + numbers.below(100);
+        }
+        let mut plan = Plan { written, ..Plan::child(own, parent, &blocks) };
+        plan.parent[1].1 = format!("{parent}.vhdx");
+        plan.image()
+    };
+    let base = Plan { id: id(1), ..Plan::new(&[Some(9), None, Some(8), Some(7), None, Some(6)]) }.image();
+    for round in 0..4 {
+        let (middle, child) = (image(2, 1), image(3, 2));
+        let mut theirs = ::vhdx::VhdxReader::from_bytes(base.clone()).unwrap();
+        for image in [&middle, &child] {
+            theirs = ::vhdx::VhdxReader::from_bytes_with_parent(image.clone(), theirs).unwrap();
+        }
+        let mut expected = Vec::new();
+        io::Read::read_to_end(&mut theirs, &mut expected).unwrap();
+        let options = family(&[("1.vhdx", base.clone()), ("2.vhdx", middle)]);
+        let disk = open_with(child, &options).unwrap();
+        assert!(content_of(&disk) == expected, "round {round}");
+    }
+}

@@ -196,18 +196,6 @@ fn a_log_that_cannot_be_replayed_is_refused() {
     }
 }
 
-/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 #[test]
 fn qemu_replays_the_same_logs_to_the_same_disks() {
     let scratch = tempfile::tempdir().unwrap();
