@@ -170,3 +170,63 @@ impl NamedGatherings {
         streams
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::{Piece, kind};
+    use super::super::{Lcn, Vcn};
+    use super::*;
+
+    fn piece<'r>(name: &'r [u8], lowest: u64, end: u64, mapping_pairs: &'r [u8]) -> Attribute<'r> {
+        let content = Content::NonResident(Piece {
+            lowest: Vcn(lowest),
+            end: Some(Vcn(end)),
+            sizes: Sizes { data: 3000, valid: 3000 },
+            compression_unit: 0,
+            mapping_pairs,
+            mapping_pairs_at: 64,
+        });
+        Attribute { kind: kind::DATA, name, flags: 0, at: 0, content }
+    }
+
+    #[test]
+    fn pieces_of_named_streams_are_joined_by_their_names_and_one_that_lies_spoils_no_other() {
+        let geometry = Geometry::of_clusters(512, 1000);
+        let mut streams = NamedGatherings::default();
+        for attribute in [
+            piece(b"b\0", 4, 6, &[0x11, 2, 50, 0]),
+            piece(b"a\0", 0, 6, &[0x11, 6, 10, 0]),
+            piece(b"b\0", 0, 4, &[0x11, 4, 90, 0]),
+            piece(b"c\0", 0, 6, &[0x11, 6, 20, 0]),
+            piece(b"c\0", 0, 6, &[0x11, 6, 20, 0]),
+            piece(b"d\0", 3, 6, &[0x11, 3, 20, 0]),
+        ] {
+            streams.add(attribute.name, &attribute, &geometry);
+        }
+        let streams = streams.finish(&geometry, |mismatch| mismatch.in_record(7, 4096));
+        let runs = |stream: &NamedData| -> Vec<(Option<Lcn>, u64)> {
+            match &stream.data.as_ref().unwrap().stream {
+                Stream::Mapped(mapped) => mapped.runs.extents().map(|run| (run.lcn, run.length)).collect(),
+                Stream::Resident(_) => Vec::new(),
+            }
+        };
+        let names: Vec<&[u8]> = streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, [b"a", b"b", b"c", b"d"]);
+        assert_eq!(runs(&streams[0]), [(Some(Lcn(10)), 6)]);
+        assert_eq!(runs(&streams[1]), [(Some(Lcn(90)), 4), (Some(Lcn(50)), 2)]);
+        let error = |stream: &NamedData| stream.data.as_ref().unwrap_err().to_string();
+        assert!(error(&streams[2]).contains("NTFS record 7 is damaged"), "{}", error(&streams[2]));
+        assert!(error(&streams[3]).contains("a piece"), "{}", error(&streams[3]));
+    }
+
+    #[test]
+    fn units_of_compressed_content_have_a_limit() {
+        let encoding = |unit, cluster_size| lznt1_encoding(unit, &Geometry::of_clusters(cluster_size, 1000));
+        assert_eq!(encoding(4, 4096), Ok(Encoding::Lznt1 { unit_clusters: 16 }));
+        assert_eq!(encoding(0, 4096), Ok(Encoding::Plain));
+        assert_eq!(encoding(4, 65536), Ok(Encoding::Lznt1 { unit_clusters: 16 }));
+        for (unit, cluster_size) in [(5, 65536), (63, 512), (64, 512), (255, 4096)] {
+            assert!(encoding(unit, cluster_size).is_err(), "{unit}");
+        }
+    }
+}

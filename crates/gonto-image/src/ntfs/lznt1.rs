@@ -108,3 +108,61 @@ fn decode(
 fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::Sizes;
+    use super::super::boot::Geometry;
+    use super::super::runs::Assembly;
+    use super::super::unit_cache::UnitCache;
+    use super::*;
+
+    /// Reads all of a stream with units of four clusters of 512 bytes.
+    fn read(volume: &Vec<u8>, pairs: &[u8], clusters: u64, valid: u64) -> Result<Vec<u8>, Failure> {
+        let (geometry, cache) = (Geometry::of_clusters(512, 100), UnitCache::new());
+        let mut assembly = Assembly::default();
+        assembly.add(pairs, Vcn(0), Some(Vcn(clusters)), 100).unwrap();
+        let sizes = Sizes { data: clusters * 512, valid };
+        let mapped = Mapped { runs: assembly.finish().unwrap(), sizes };
+        let reader = Reader { volume, geometry: &geometry, cache: &cache };
+        let mut buf = vec![9; in_memory(clusters * 512)];
+        read_at(&mapped, 4, reader, 0, &mut buf, 0).map(|()| buf)
+    }
+
+    /// Cluster 10 holds LZNT1 that becomes 4096 times the letter a; the others hold their numbers.
+    fn volume() -> Vec<u8> {
+        let mut volume: Vec<u8> = (0..100 * 512u32).map(|n| (n / 512).to_le_bytes()[0]).collect();
+        volume[10 * 512..][..6].copy_from_slice(&[3, 0xb0, 2, b'a', 0xfc, 0x0f]);
+        volume[10 * 512 + 6..][..2].fill(0);
+        volume
+    }
+
+    #[test]
+    fn a_unit_is_what_its_clusters_tell() {
+        // One compressed, one plain (of two runs), one of zeroes, and one that the stream ends in.
+        let pairs = [0x11, 1, 10, 0x01, 3, 0x11, 3, 10, 0x11, 1, 10, 0x01, 4, 0x11, 2, 10, 0];
+        let found = read(&volume(), &pairs, 14, 14 * 512).unwrap();
+        let plain = |cluster: u8, count: usize| vec![cluster; count * 512];
+        let plain: Vec<u8> = [20, 21, 22, 30].into_iter().flat_map(|cluster| plain(cluster, 1)).collect();
+        let end = [vec![40; 512], vec![41; 512]].concat();
+        assert!(found == [vec![b'a'; 2048], plain, vec![0; 2048], end].concat());
+    }
+
+    #[test]
+    fn behind_the_valid_bytes_everything_is_zero() {
+        let found = read(&volume(), &[0x11, 1, 10, 0x01, 3, 0x11, 4, 10, 0], 8, 700).unwrap();
+        assert!(found == [vec![b'a'; 700], vec![0; 4096 - 700]].concat());
+    }
+
+    #[test]
+    fn clusters_behind_a_hole_are_refused() {
+        let Err(Failure::Corrupt(error)) = read(&volume(), &[0x01, 1, 0x11, 3, 10, 0], 4, 2048) else {
+            panic!("read")
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains("compressed with LZNT1 for byte 0") && text.contains("byte 0x1400 of"),
+            "{text}"
+        );
+    }
+}

@@ -208,3 +208,52 @@ impl Overlaid {
 fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::boot::Geometry;
+    use super::super::gathering::Encoding;
+    use super::super::stream::Stream;
+    use super::super::unit_cache::UnitCache;
+    use super::*;
+
+    fn overlaid(size: u64, stream: Vec<u8>) -> Option<Overlaid> {
+        let data = Data { stream: Stream::Resident(stream.into()), encoding: Encoding::Plain };
+        Overlaid::new(Algorithm::Lzx, size, Arc::new(data))
+    }
+
+    fn read(overlaid: &Overlaid, length: usize, offset: u64) -> Result<Vec<u8>, Failure> {
+        let (geometry, cache) = (Geometry::of_clusters(512, 1), UnitCache::new());
+        let reader = Reader { volume: &Vec::new(), geometry: &geometry, cache: &cache };
+        let mut buf = vec![0; length];
+        overlaid.read_at(reader, 1, &mut buf, offset).map(|()| buf)
+    }
+
+    #[test]
+    fn from_4_gib_on_the_table_has_eight_bytes_for_a_chunk() {
+        for (size, entry_size) in [((4 << 30) - 1, 4), (4 << 30, 8)] {
+            let chunks: u64 = 4 << 30 >> 15;
+            let last = u32::try_from(size - (chunks - 1) * 32768).unwrap() as usize;
+            let mut stream = vec![0; in_memory((chunks - 1) * entry_size)];
+            // All chunks but the last take a byte each, whatever they are.
+            let place = (chunks - 1).to_le_bytes();
+            let entry = stream.len() - in_memory(entry_size);
+            stream[entry..].copy_from_slice(&place[..in_memory(entry_size)]);
+            stream.extend(vec![0xee; in_memory(chunks - 1)]);
+            stream.extend((0..last).map(|n| (n % 251).to_le_bytes()[0]));
+            let overlaid = overlaid(size, stream).unwrap();
+            let tail = read(&overlaid, 100, size - 100).unwrap();
+            assert!(tail.iter().zip(last - 100..).all(|(byte, n)| usize::from(*byte) == n % 251), "{size}");
+            assert!(matches!(read(&overlaid, 1, 0), Err(Failure::Corrupt(_))));
+        }
+    }
+
+    #[test]
+    fn a_stream_without_room_for_its_chunks_is_none() {
+        assert!(overlaid(3 * 32768, vec![0; 2 * 4 + 3]).is_some());
+        assert!(overlaid(3 * 32768, vec![0; 2 * 4 + 2]).is_none());
+        assert!(overlaid(1, vec![7]).is_some());
+        assert!(overlaid(1, Vec::new()).is_none());
+        assert!(overlaid(u64::MAX, vec![7; 1000]).is_none());
+    }
+}

@@ -81,6 +81,7 @@ fn tell_notes(tree: &FileTree, image: &Path, notices: &Notices, content: bool) {
             // Long names work in a mount, and links out of the image may be meant so. Copies are as good as the first one.
             Reason::LongName
             | Reason::LinkOutside
+            | Reason::TooManyStreams
             | Reason::DirtyVolume
             | Reason::UncleanLog
             | Reason::BackupBootSector
