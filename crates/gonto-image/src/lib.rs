@@ -55,6 +55,7 @@
 //! | `ntfs` | records, attributes, runs, indexes, compressed units and chunks | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
 //! | [`compression`] | LZNT1, XPRESS-Huffman, LZX | \[MS-XCA\], \[MS-PATCH\] |
 //! | [`tree`](FileTree) | the file tree, links, named streams, extent maps, notes | |
+//! | [`verify`](verify()) | whether everything in a volume agrees | |
 //!
 //! # What is absent
 //! No path of the host, no network, no clock, no environment, no logging, no async, no unsafe code.
@@ -76,6 +77,7 @@ pub mod partition;
 mod sector_bitmap;
 mod source;
 mod tree;
+mod verify;
 mod vhd;
 mod vhdx;
 
@@ -92,3 +94,4 @@ pub use source::{Extent, ImageFile, Place, ReadAt};
 pub use tree::{
     Damaged, Entries, FileTree, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp, Unreadable,
 };
+pub use verify::{Finding, Severity, Verification, verify};

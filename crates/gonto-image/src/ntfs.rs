@@ -9,8 +9,8 @@
 //!
 //! All integers are little endian.
 
-mod attribute;
-mod attribute_list;
+pub(crate) mod attribute;
+pub(crate) mod attribute_list;
 pub(crate) mod boot;
 pub(crate) mod content;
 pub(crate) mod directories;
@@ -24,7 +24,7 @@ mod lznt1;
 pub(crate) mod mft;
 pub(crate) mod name;
 pub(crate) mod overlay;
-mod record;
+pub(crate) mod record;
 pub(crate) mod reparse;
 pub(crate) mod runs;
 pub(crate) mod scan;
@@ -73,10 +73,19 @@ impl std::fmt::Display for Reference {
 pub(crate) const LOG_FILE_RECORD: u64 = 2;
 /// `$Volume`.
 pub(crate) const VOLUME_RECORD: u64 = 3;
+/// `$Bitmap`, which clusters are in use.
+pub(crate) const BITMAP_RECORD: u64 = 6;
+/// `$Secure`.
+pub(crate) const SECURE_RECORD: u64 = 9;
+/// `$UpCase`.
+pub(crate) const UPCASE_RECORD: u64 = 10;
 /// The root directory.
 pub(crate) const ROOT_RECORD: u64 = 5;
 /// Records below this belong to NTFS itself.
 pub(crate) const FIRST_USER_RECORD: u64 = 16;
+
+/// Records from 16 up to this are kept free for extensions of `$MFT` itself, and may be marked as used.
+pub(crate) const FIRST_FREE_RECORD: u64 = 24;
 
 /// `$I30` in UTF-16, the name of the attributes that make the index of a directory.
 pub(crate) const I30: [u8; 8] = *b"$\0I\x003\x000\0";

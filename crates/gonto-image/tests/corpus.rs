@@ -20,7 +20,7 @@ use std::sync::Arc;
 use gonto_image::partition::{Partition, PartitionKind, table};
 use gonto_image::{
     Error, FileTree, ImageFile, Kind, NodeId, Options, Parent, ParentHint, Parents, Place, ReadAt, Reason,
-    VirtualDisk,
+    VirtualDisk, Volume, verify,
 };
 use support::{SparseMemory, paths, sha256, sha256_of};
 
@@ -423,4 +423,36 @@ fn only_a_volume_that_was_in_use_is_noted_as_a_whole() {
         let expected = if image.name == "dissect/ntfs-cloud.raw" { &[Reason::UncleanLog][..] } else { &[] };
         assert_eq!(reasons, expected, "{}", image.name);
     }
+}
+
+/// What verifying finds in images that other software made: each of these is true.
+const FOUND: [(&str, &str, &str); 4] = [
+    ("dfir_ntfs/ntfs3.raw", "error", "(test/1.txt): its name is not in the index of its folder, record 27"),
+    ("dfir_ntfs/ntfs3.raw", "warning", "1 file that no path leads to, the first in record 28"),
+    ("dissect/ntfs-cloud.raw", "warning", "the volume was in use when it was copied"),
+    ("syzkaller/ntfs_0.raw", "warning", "there is no backup of the boot sector at byte 0x1ffe00"),
+];
+
+#[test]
+fn verifying_finds_what_is_wrong_and_nothing_else() {
+    let Some((folder, images)) = corpus() else { return };
+    let mut seen = 0;
+    for image in images.iter().filter(|image| is_ours(image) && image.filesystem.starts_with("NTFS")) {
+        let options = beside(&folder, image);
+        let disk = VirtualDisk::open(load(&folder, image), &options).unwrap();
+        let verification = verify(&Volume::find(&disk, &options).unwrap()).unwrap();
+        let found: Vec<String> =
+            verification.findings().iter().map(|found| format!("{}: {found}", found.severity)).collect();
+        let expected: Vec<_> = FOUND.iter().filter(|(name, ..)| *name == image.name).collect();
+        assert_eq!(found.len(), expected.len(), "{}: {found:#?}", image.name);
+        for (_, severity, words) in expected {
+            assert!(
+                found.iter().any(|line| line.starts_with(severity) && line.contains(words)),
+                "{}: {found:?}",
+                image.name
+            );
+        }
+        seen += 1;
+    }
+    assert!(seen >= 15, "only {seen} volumes were found");
 }

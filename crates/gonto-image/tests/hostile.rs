@@ -380,9 +380,14 @@ fn edit_often(base: Vec<u8>, places: &[usize], rounds: usize) {
     let base = Arc::new(base);
     let mut numbers = Numbers(0x676f_6e74_6f21);
     let (mut opened, mut refused) = (0, 0);
-    for _ in 0..rounds {
+    let mut found = 0;
+    for round in 0..rounds {
         let (size, edits) = edit(&mut numbers, places, base.len() as u64);
-        match FileTree::open(Arc::new(Edited { base: base.clone(), size, edits })) {
+        let image = Arc::new(Edited { base: base.clone(), size, edits });
+        if round % 8 == 0 {
+            found += usize::from(support::verified(image.clone()).is_ok_and(|found| !found.is_sound()));
+        }
+        match FileTree::open(image) {
             Ok(tree) => {
                 use_all(&tree);
                 opened += 1;
@@ -395,6 +400,7 @@ fn edit_often(base: Vec<u8>, places: &[usize], rounds: usize) {
     }
     // Were one of these small, the edits would not reach what they are meant to reach.
     assert!(opened > rounds / 33 && refused > rounds / 33, "{opened} opened, {refused} refused");
+    assert!(found > rounds / 33, "{found} of {} were found not to be sound", rounds / 8);
     if let Some(peak) = peak_memory() {
         assert!(peak < 512 << 20, "{peak} bytes were in use at a time");
     }

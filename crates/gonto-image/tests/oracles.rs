@@ -59,9 +59,17 @@ fn fill(root: &Path) {
 
 #[test]
 fn every_cluster_size_shows_what_ntfs_3g_wrote() {
-    for cluster_size in ["512", "1024", "4096", "16384", "65536"] {
-        let arguments = ["-c", cluster_size, "-L", "Ünïcode"];
-        let Some(volume) = Volume::format(64 << 20, &arguments) else { return };
+    for (sector_size, cluster_size, mebibytes) in [
+        ("512", "512", 64),
+        ("256", "1024", 64),
+        ("512", "4096", 64),
+        ("4096", "4096", 64),
+        ("2048", "16384", 64),
+        ("512", "65536", 64),
+        ("4096", "2097152", 8 << 10),
+    ] {
+        let arguments = ["-s", sector_size, "-c", cluster_size, "-L", "Ünïcode"];
+        let Some(volume) = Volume::format(mebibytes << 20, &arguments) else { return };
         let Some(mounted) = volume.mount("rw") else { return };
         fill(mounted.folder());
         let theirs = shown_by_ntfs_3g(&mounted);
@@ -70,6 +78,11 @@ fn every_cluster_size_shows_what_ntfs_3g_wrote() {
         assert_same(&shown_by_us(&tree), &theirs, &format!("clusters of {cluster_size}"));
         assert_eq!(tree.label(), "Ünïcode");
         assert_eq!(tree.notes(), []);
+        let found = support::findings(Arc::new(ImageFile::new(File::open(volume.path()).unwrap()).unwrap()));
+        // Where sectors have 256 bytes, mkntfs writes the backup of the boot sector to a place inside the volume.
+        let expected = usize::from(sector_size == "256");
+        assert!(found.iter().filter(|found| found.contains("backup of the boot sector")).count() == expected);
+        assert_eq!(found.len(), expected, "{found:?}");
     }
 }
 

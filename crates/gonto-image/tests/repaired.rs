@@ -11,18 +11,9 @@ mod support;
 use std::sync::Arc;
 
 use gonto_image::{Damage, FileTree, NodeId, Options, Reason};
-use support::{assert_tells, chain, content, everything, find, paths};
+use support::{assert_tells, chain, content, everything, find, paths, volume};
 
 const RECORD_SIZE: usize = 1024;
-
-/// The volume of the fixture alone.
-fn volume() -> Vec<u8> {
-    let disk = support::disk(Arc::new(everything()));
-    let partition = support::partitions(&disk)[1].clone();
-    let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
-    disk.read_at(&mut volume, partition.start).unwrap();
-    volume
-}
 
 /// Where the cluster begins whose number lies at a place of the boot sector.
 fn cluster_at(volume: &[u8], place: usize) -> usize {

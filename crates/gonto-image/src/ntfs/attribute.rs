@@ -11,11 +11,13 @@ use crate::error::Mismatch;
 pub(crate) mod kind {
     pub(crate) const STANDARD_INFORMATION: u32 = 0x10;
     pub(crate) const ATTRIBUTE_LIST: u32 = 0x20;
+    pub(crate) const FILE_NAME: u32 = 0x30;
     pub(crate) const VOLUME_NAME: u32 = 0x60;
     pub(crate) const VOLUME_INFORMATION: u32 = 0x70;
     pub(crate) const DATA: u32 = 0x80;
     pub(crate) const INDEX_ROOT: u32 = 0x90;
     pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
+    pub(crate) const BITMAP: u32 = 0xb0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
     pub(crate) const EXTENDED_ATTRIBUTES: u32 = 0xe0;
     pub(super) const END: u32 = 0xffff_ffff;
@@ -79,6 +81,8 @@ pub(crate) struct Attribute<'r> {
     /// UTF-16, little endian; empty for most.
     pub(crate) name: &'r [u8],
     pub(crate) flags: u16,
+    /// Tells the attributes of a record apart.
+    pub(crate) id: u16,
     /// Byte offset in the record.
     pub(crate) at: usize,
     pub(crate) content: Content<'r>,
@@ -101,6 +105,8 @@ pub(crate) struct Piece<'r> {
     pub(crate) sizes: Sizes,
     /// Binary logarithm of the clusters in a unit of compressed content; right only where `lowest` is zero.
     pub(crate) compression_unit: u8,
+    /// In bytes, holes included; right only where `lowest` is zero.
+    pub(crate) allocated: u64,
     /// The runs as they are encoded.
     pub(crate) mapping_pairs: &'r [u8],
     /// Where these begin in the record.
@@ -165,7 +171,8 @@ fn parse(bytes: &[u8]) -> Result<(Attribute<'_>, usize), Mismatch> {
             return Err(Mismatch::new(at, "0 (resident) or 1 (not)", other));
         }
     };
-    let attribute = Attribute { kind: header.kind.get(), name, flags: header.flags.get(), at: 0, content };
+    let (kind, flags, id) = (header.kind.get(), header.flags.get(), header.id.get());
+    let attribute = Attribute { kind, name, flags, id, at: 0, content };
     Ok((attribute, length))
 }
 
@@ -212,6 +219,7 @@ fn non_resident(bytes: &[u8]) -> Result<Piece<'_>, Mismatch> {
             end: (highest != 0).then_some(Vcn(end)),
             sizes: Sizes { data, valid },
             compression_unit: piece.compression_unit,
+            allocated: piece.allocated_size.get(),
             mapping_pairs,
             mapping_pairs_at,
         }),

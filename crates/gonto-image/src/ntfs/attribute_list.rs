@@ -9,11 +9,19 @@ pub(crate) const LONGEST: u64 = 256 << 10;
 /// Type, length, lengths of the name, lowest VCN, reference, id.
 const ENTRY_SIZE: usize = 26;
 
-/// The records that a list names beside the base record itself: each once, in the order of the list. (The order matters
-/// for `$MFT`, whose later pieces lie in records that only its earlier pieces can find.)
-pub(crate) fn extension_records(list: &[u8], base: u64) -> Result<Vec<Reference>, Mismatch> {
-    let mut seen = std::collections::HashSet::new();
-    let mut records = Vec::new();
+/// One attribute, or one piece of it.
+pub(crate) struct Entry<'l> {
+    pub(crate) kind: u32,
+    /// UTF-16, little endian.
+    pub(crate) name: &'l [u8],
+    pub(crate) lowest: u64,
+    /// The record that holds it.
+    pub(crate) reference: Reference,
+    pub(crate) id: u16,
+}
+
+/// Goes through a list.
+pub(crate) fn each<'l>(list: &'l [u8], mut visit: impl FnMut(Entry<'l>)) -> Result<(), Mismatch> {
     let mut at = 0;
     // What is left behind the last entry is padding.
     while at + ENTRY_SIZE <= list.len() {
@@ -22,12 +30,30 @@ pub(crate) fn extension_records(list: &[u8], base: u64) -> Result<Vec<Reference>
             let expected = format!("an entry of {ENTRY_SIZE} to {} bytes", list.len() - at);
             return Err(Mismatch::new(at + 4, expected, length));
         }
-        let reference = Reference::from_raw(field::u64(list, at + 16).unwrap_or(0));
-        if reference.record != base && seen.insert(reference.record) {
-            records.push(reference);
-        }
+        let entry = &list[at..at + length];
+        let name_at = usize::from(entry[7]);
+        visit(Entry {
+            kind: field::u32(entry, 0).unwrap_or(0),
+            name: entry.get(name_at..name_at + usize::from(entry[6]) * 2).unwrap_or_default(),
+            lowest: field::u64(entry, 8).unwrap_or(0),
+            reference: Reference::from_raw(field::u64(entry, 16).unwrap_or(0)),
+            id: field::u16(entry, 24).unwrap_or(0),
+        });
         at += length;
     }
+    Ok(())
+}
+
+/// The records that a list names beside the base record itself: each once, in the order of the list. (The order matters
+/// for `$MFT`, whose later pieces lie in records that only its earlier pieces can find.)
+pub(crate) fn extension_records(list: &[u8], base: u64) -> Result<Vec<Reference>, Mismatch> {
+    let mut seen = std::collections::HashSet::new();
+    let mut records = Vec::new();
+    each(list, |entry| {
+        if entry.reference.record != base && seen.insert(entry.reference.record) {
+            records.push(entry.reference);
+        }
+    })?;
     Ok(records)
 }
 

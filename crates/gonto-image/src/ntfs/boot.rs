@@ -110,6 +110,15 @@ impl Boot {
     }
 }
 
+impl Boot {
+    /// Whether both copies lead to the same volume.
+    pub(crate) fn agrees(&self, other: &Geometry) -> bool {
+        let Geometry { sector_size, cluster_size, clusters, record_size, mft, mirror, .. } = self.geometry;
+        (sector_size, cluster_size, clusters) == (other.sector_size, other.cluster_size, other.clusters)
+            && (record_size, mft, mirror) == (other.record_size, other.mft, other.mirror)
+    }
+}
+
 impl Geometry {
     /// Reads what a boot sector says.
     fn new(boot: &BootSector) -> Result<Self, Mismatch> {

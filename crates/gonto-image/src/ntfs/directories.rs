@@ -22,15 +22,9 @@ impl Listings {
     /// Reads the indexes of all directories, whether a path leads to them or not: that is known only when all are read,
     /// and going back and forth for each level of the tree would cost a cold disk more.
     pub(crate) fn read(mft: &Mft, inodes: &Inodes) -> Self {
-        let order = disk_order(inodes);
-        let sharing = sharing(inodes, &order);
-        let batches: Vec<&[usize]> = order.chunks(64).collect();
-        let read = map_in_order(batches.len(), |batch| {
-            let alone = batches[batch].iter().filter(|index| !sharing.contains(index));
-            alone.map(|index| (*index, Box::new(read_one(mft, &inodes.all()[*index])))).collect::<Vec<_>>()
-        });
+        let (read, sharing) = in_disk_order(inodes, |inode| Box::new(read_one(mft, inode)));
         let mut by_inode: Vec<_> = inodes.all().iter().map(|_| None).collect();
-        for (index, listing) in read.into_iter().flatten() {
+        for (index, listing) in read {
             by_inode[index] = Some(listing);
         }
         Self { by_inode, sharing, budget: mft.volume.size() / mft.geometry.cluster_size }
@@ -55,6 +49,23 @@ impl Listings {
         }
         read_one(mft, inode)
     }
+}
+
+/// Reads something of all directories, in parallel and in the order of the disk. What comes back are places in
+/// [`Inodes::all`], and the places of those that were left out, because their index lies in clusters that another one was
+/// read from.
+pub(crate) fn in_disk_order<T: Send>(
+    inodes: &Inodes,
+    read: impl Fn(&Inode) -> T + Sync,
+) -> (impl Iterator<Item = (usize, T)>, HashSet<usize>) {
+    let order = disk_order(inodes);
+    let sharing = sharing(inodes, &order);
+    let batches: Vec<&[usize]> = order.chunks(64).collect();
+    let done = map_in_order(batches.len(), |batch| {
+        let alone = batches[batch].iter().filter(|index| !sharing.contains(index));
+        alone.map(|index| (*index, read(&inodes.all()[*index]))).collect::<Vec<_>>()
+    });
+    (done.into_iter().flatten(), sharing)
 }
 
 /// The directories, sorted by the place of their first index block; those without blocks come first.

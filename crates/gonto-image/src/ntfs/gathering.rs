@@ -53,7 +53,7 @@ pub(crate) struct Gathering {
 }
 
 impl Gathering {
-    pub(super) fn add(&mut self, attribute: &Attribute<'_>, geometry: &Geometry) -> Result<(), Mismatch> {
+    pub(crate) fn add(&mut self, attribute: &Attribute<'_>, geometry: &Geometry) -> Result<(), Mismatch> {
         if self.resident.is_some() || (self.pieces > 0 && matches!(attribute.content, Content::Resident(_))) {
             let found = format!("another of type {:#x}", attribute.kind);
             return Err(Mismatch::new(attribute.at, "each resident attribute once", found));

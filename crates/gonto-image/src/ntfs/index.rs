@@ -3,6 +3,7 @@
 //! Blocks are read in the order of the disk, not of the tree; the tree is followed afterwards in memory. So a cold disk is
 //! read forwards, and blocks that no node leads to stay out, as they do on Windows.
 
+use super::attribute::kind::FILE_NAME;
 use super::boot::Geometry;
 use super::inode::IndexParts;
 use super::{Reference, field, name};
@@ -12,11 +13,8 @@ use crate::source::ReadAt;
 pub(crate) mod entry;
 pub(crate) mod layout;
 
-use entry::{DOS_NAMESPACE, ENTRY_HEADER_SIZE, Entry, FileName, each_entry};
+use entry::{ENTRY_HEADER_SIZE, Entry, FileName, each_entry};
 use layout::{Layout, Unread};
-
-/// The type of attribute that `$I30` sorts.
-const FILE_NAME: u32 = 0x30;
 
 /// Where in `$INDEX_ROOT` and in a block the header of the node lies; entries count from there.
 pub(crate) const ROOT_NODE_AT: usize = 16;
@@ -204,7 +202,7 @@ impl Nodes {
             let expected = format!("a name that lies in record {}", self.record);
             return Err(Mismatch::new(ENTRY_HEADER_SIZE, expected, key.parent));
         }
-        if key.namespace == DOS_NAMESPACE {
+        if key.is_dos_only() {
             return Ok(());
         }
         let start = self.names.len();

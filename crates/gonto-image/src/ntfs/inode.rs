@@ -43,6 +43,8 @@ pub(crate) struct Standard {
 pub(crate) struct IndexParts {
     pub(crate) root: Box<[u8]>,
     pub(crate) allocation: Option<Mapped>,
+    /// Which blocks of the allocation are in use. Windows does not ask it when it reads.
+    pub(crate) bitmap: Option<Stream>,
 }
 
 impl Inode {
@@ -100,6 +102,7 @@ pub(crate) struct Parts {
     pub(crate) data: Gathering,
     index_root: Gathering,
     index_allocation: Gathering,
+    index_bitmap: Gathering,
     reparse: Gathering,
     extended: Gathering,
     named: NamedGatherings,
@@ -131,6 +134,7 @@ impl Parts {
                 }
                 (kind::INDEX_ROOT, name) if name == I30 => &mut self.index_root,
                 (kind::INDEX_ALLOCATION, name) if name == I30 => &mut self.index_allocation,
+                (kind::BITMAP, name) if name == I30 => &mut self.index_bitmap,
                 (kind::REPARSE_POINT, _) => &mut self.reparse,
                 (kind::EXTENDED_ATTRIBUTES, _) => &mut self.extended,
                 _ => return Ok(()),
@@ -159,7 +163,8 @@ impl Parts {
                 }
                 None => None,
             };
-            Some(IndexParts { root, allocation })
+            let bitmap = self.index_bitmap.finish(geometry)?.map(|data| data.stream);
+            Some(IndexParts { root, allocation, bitmap })
         } else {
             None
         };

@@ -38,6 +38,8 @@ const _: () = assert!(HEADER_SIZE == 48);
 /// A record whose fixups are undone and whose header holds together.
 pub(crate) struct Record<'r> {
     pub(crate) sequence: u16,
+    /// How many names the header says that the file has.
+    pub(crate) hard_links: u16,
     pub(crate) in_use: bool,
     pub(crate) directory: bool,
     /// The base record of an extension record.
@@ -50,9 +52,13 @@ pub(crate) struct Record<'r> {
 /// Whether raw bytes of `$MFT` hold a base record that is in use. Most others are told by this before anything else is
 /// looked at; the flags lie before the first fixup.
 pub(crate) fn is_live_base(raw: &[u8]) -> bool {
-    Header::ref_from_prefix(raw).is_ok_and(|(header, _)| {
-        header.signature == SIGNATURE && header.flags.get() & IN_USE != 0 && header.base.get() == 0
-    })
+    is_live(raw) && Header::ref_from_prefix(raw).is_ok_and(|(header, _)| header.base.get() == 0)
+}
+
+/// Whether raw bytes of `$MFT` hold a record that is in use.
+pub(crate) fn is_live(raw: &[u8]) -> bool {
+    Header::ref_from_prefix(raw)
+        .is_ok_and(|(header, _)| header.signature == SIGNATURE && header.flags.get() & IN_USE != 0)
 }
 
 impl<'r> Record<'r> {
@@ -84,6 +90,7 @@ impl<'r> Record<'r> {
         let flags = header.flags.get();
         Ok(Self {
             sequence: header.sequence.get(),
+            hard_links: header.hard_links.get(),
             in_use: flags & IN_USE != 0,
             directory: flags & DIRECTORY != 0,
             base: (base != 0).then(|| Reference::from_raw(base)),

@@ -105,9 +105,19 @@ pub(crate) struct Assembly {
     waiting: std::collections::BTreeMap<u64, Decoded>,
 }
 
-struct Decoded {
+/// The runs of one piece.
+pub(crate) struct Decoded {
     runs: Vec<Run>,
-    end: u64,
+    /// The cluster of the stream behind the last one.
+    pub(crate) end: u64,
+}
+
+impl Decoded {
+    /// All of them, in the order of the stream.
+    pub(crate) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        let ends = self.runs.iter().skip(1).map(|run| run.start.0).chain([self.end]);
+        self.runs.iter().zip(ends).map(|(run, end)| Extent { lcn: run.lcn(), length: end - run.start.0 })
+    }
 }
 
 impl Assembly {
@@ -166,7 +176,7 @@ impl Assembly {
 
 /// Each pair is a byte that holds two lengths, then so many bytes of cluster count and of signed distance from the last
 /// run's start; no distance at all makes a hole. A zero byte, or the end of the attribute, ends them.
-fn decode(pairs: &[u8], lowest: u64, clusters: u64) -> Result<Decoded, Mismatch> {
+pub(crate) fn decode(pairs: &[u8], lowest: u64, clusters: u64) -> Result<Decoded, Mismatch> {
     let mut runs: Vec<Run> = Vec::with_capacity(if pairs.len() <= 16 { 1 } else { pairs.len() / 4 });
     let mut at = 0;
     let mut vcn = lowest;

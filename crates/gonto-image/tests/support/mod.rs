@@ -8,7 +8,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use gonto_image::partition::Partition;
-use gonto_image::{Extent, FileTree, Kind, NodeId, Options, Place, ReadAt, VirtualDisk};
+use gonto_image::{
+    Extent, FileTree, Kind, NodeId, Options, Place, ReadAt, Verification, VirtualDisk, Volume, verify,
+};
 use sha2::{Digest, Sha256};
 
 #[cfg(target_os = "linux")]
@@ -259,4 +261,25 @@ pub(crate) fn partitions(disk: &Arc<dyn ReadAt>) -> Vec<Partition> {
     let options = Options::default();
     let disk = VirtualDisk::open(disk.clone(), &options).unwrap();
     gonto_image::partition::table(&disk, &options).unwrap().partitions().to_vec()
+}
+
+/// The volume of the fixture alone.
+pub(crate) fn volume() -> Vec<u8> {
+    let disk = disk(Arc::new(everything()));
+    let partition = partitions(&disk)[1].clone();
+    let mut volume = vec![0; usize::try_from(partition.size).unwrap()];
+    disk.read_at(&mut volume, partition.start).unwrap();
+    volume
+}
+
+/// What verifying the volume of an image finds.
+pub(crate) fn verified(image: Arc<dyn ReadAt>) -> Result<Verification, gonto_image::Error> {
+    let options = Options::default();
+    verify(&Volume::find(&VirtualDisk::open(image, &options)?, &options)?)
+}
+
+/// All of it, a line each.
+pub(crate) fn findings(image: Arc<dyn ReadAt>) -> Vec<String> {
+    let verification = verified(image).unwrap();
+    verification.findings().iter().map(|finding| format!("{}: {finding}", finding.severity)).collect()
 }

@@ -88,10 +88,14 @@ pub(crate) struct FileName<'b> {
     pub(crate) utf16: &'b [u8],
 }
 
-/// Names for MS-DOS only, such as `PROGRA~1`: the same file has another name.
-pub(crate) const DOS_NAMESPACE: u8 = 2;
+const DOS_NAMESPACE: u8 = 2;
 
 impl<'b> FileName<'b> {
+    /// Names for MS-DOS only are such as `PROGRA~1`: the same file has another name.
+    pub(crate) fn is_dos_only(&self) -> bool {
+        self.namespace == DOS_NAMESPACE
+    }
+
     pub(crate) fn parse(key: &'b [u8]) -> Result<Self, Mismatch> {
         let parsed = || {
             let length = usize::from(*key.get(64)?) * 2;

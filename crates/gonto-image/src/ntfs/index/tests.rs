@@ -75,7 +75,7 @@ fn list(root: Box<[u8]>, blocks: &[Vec<u8>]) -> Result<Vec<(String, u64)>, Strin
     assembly.add(&pairs, Vcn(0), Some(Vcn(clusters.into())), 100).unwrap();
     let sizes = Sizes { data: volume.len() as u64, valid: volume.len() as u64 };
     let allocation = Mapped { runs: assembly.finish().unwrap(), sizes };
-    let parts = IndexParts { root, allocation: Some(allocation) };
+    let parts = IndexParts { root, allocation: Some(allocation), bitmap: None };
     let listing = Listing::read(&volume, &geometry, DIRECTORY, &parts);
     if let Some(damage) = listing.damage {
         return Err(damage.to_string());
