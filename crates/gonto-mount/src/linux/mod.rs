@@ -33,7 +33,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gonto_image::{FileTree, Reason};
+use gonto_image::{FileTree, ReadAt, Reason, VirtualDisk, Volume};
 use rustix::mount::MountFlags;
 
 use crate::image_file::{self, ParentSearch};
@@ -52,11 +52,25 @@ fn open_image(image: &Path) -> Result<(Arc<FileTree>, Vec<RawFd>), Error> {
         parents: opened.parents.clone(),
         ..gonto_image::Options::default()
     };
-    let tree = FileTree::open_with(opened.image.clone(), &options)
+    let tree = read_tree(opened.image.clone(), image, &options)
         .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
     // They stay open as long as the tree is there.
     let descriptors = opened.files().iter().map(|file| file.file().as_raw_fd()).collect();
     Ok((Arc::new(tree), descriptors))
+}
+
+fn read_tree(
+    bytes: Arc<dyn ReadAt>,
+    image: &Path,
+    options: &gonto_image::Options,
+) -> Result<FileTree, gonto_image::Error> {
+    let disk = VirtualDisk::open(bytes, options)?;
+    let volume = Volume::find(&disk, options)?;
+    // They are for whoever made the image; to read it, they make no difference.
+    for irregularity in disk.irregularities().chain(volume.irregularities()) {
+        tracing::debug!(image = %image.display(), %irregularity);
+    }
+    FileTree::read(&volume, options)
 }
 
 /// Flags of every mount: nothing in an image is a device or changes who somebody is.
