@@ -182,11 +182,12 @@ mod tests {
             lowest: Vcn(lowest),
             end: Some(Vcn(end)),
             sizes: Sizes { data: 3000, valid: 3000 },
+            allocated: 0,
             compression_unit: 0,
             mapping_pairs,
             mapping_pairs_at: 64,
         });
-        Attribute { kind: kind::DATA, name, flags: 0, at: 0, content }
+        Attribute { kind: kind::DATA, name, flags: 0, id: 0, at: 0, content }
     }
 
     #[test]
