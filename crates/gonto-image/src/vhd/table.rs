@@ -1,7 +1,5 @@
 //! The block table (BAT): where in the file each block lies.
 
-use std::fmt;
-
 use super::format::{DynamicHeader, FOOTER_SIZE, SECTOR, TABLE_OFFSET_AT};
 use super::header::Layout;
 use super::read;
@@ -26,6 +24,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn read(image: &dyn ReadAt, layout: &Layout) -> Result<Self, Error> {
+        let structures = structures(layout)?;
         let mut table = Self { blocks: Box::default(), present: Box::default(), cut: None };
         let mut blocks = vec![None; layout.block_count];
         let mut present = Vec::new();
@@ -39,7 +38,7 @@ impl Table {
                     if present.len() as u64 >= most_blocks(layout) {
                         return Err(too_many(layout, number));
                     }
-                    *block = Some(table.place(layout, number, sector)?);
+                    *block = Some(table.place(layout, &structures, number, sector)?);
                     // A table has fewer than 2^32 entries, because the header counts them in 32 bits.
                     present.extend(u32::try_from(number));
                 }
@@ -52,9 +51,20 @@ impl Table {
     }
 
     /// Checks that block `number` lies in the file if its bitmap begins at `sector`.
-    fn place(&mut self, layout: &Layout, number: usize, sector: u32) -> Result<BlockOffset, Error> {
+    fn place(
+        &mut self,
+        layout: &Layout,
+        structures: &[Structure; 3],
+        number: usize,
+        sector: u32,
+    ) -> Result<BlockOffset, Error> {
         let data = u64::from(sector) + layout.bitmap_size / SECTOR;
         let end = data * SECTOR + layout.used(number);
+        // At once, because a table of zeros costs nothing in a file with holes, and may have millions of entries.
+        let start = u64::from(sector) * SECTOR;
+        if let Some(other) = structures.iter().find(|other| other.start < end && start < other.end) {
+            return Err(overlap(layout, number, other.name));
+        }
         let starts_inside = data * SECTOR <= layout.blocks_end;
         let cut = end > layout.blocks_end;
         match u32::try_from(data).ok().and_then(BlockOffset::new) {
@@ -73,38 +83,54 @@ impl Table {
 
     /// Two blocks that lie on each other are damage; and they would let a small file hold a huge disk full of records.
     fn refuse_shared_places(&self, layout: &Layout) -> Result<(), Error> {
-        let header_end = layout.header_offset + size_of::<DynamicHeader>() as u64;
-        let table_end = layout.table_offset + layout.block_count as u64 * 4;
-        let mut places = vec![
-            (0, FOOTER_SIZE as u64, Owner::Structure("the copy of the footer")),
-            (layout.header_offset, header_end, Owner::Structure("the dynamic header")),
-            (layout.table_offset, table_end, Owner::Structure("the block table")),
-        ];
-        for &number in &self.present {
-            if let Some(data) = self.blocks[number as usize] {
-                let data = u64::from(data.get()) * SECTOR;
-                let end = data + layout.used(number as usize);
-                places.push((data - layout.bitmap_size, end, Owner::Block(number)));
-            }
-        }
+        let place = |&number: &u32| Some((self.blocks[number as usize]?, number));
+        let mut places: Vec<(BlockOffset, u32)> = self.present.iter().filter_map(place).collect();
         places.sort_unstable();
-        let Some(pair) = places.windows(2).find(|pair| pair[1].0 < pair[0].1) else { return Ok(()) };
-        let (block, other) = match (pair[0].2, pair[1].2) {
-            (Owner::Block(block), other) | (other, Owner::Block(block)) => (block, other),
-            (structure, other) => {
-                let found = format!("{structure} and {other} at the same place");
-                let mismatch = Mismatch::new(TABLE_OFFSET_AT, "structures that lie apart", found);
-                return Err(mismatch.in_vhd("dynamic header", layout.header_offset));
-            }
+        let end = |&(data, number): &(BlockOffset, u32)| {
+            u64::from(data.get()) * SECTOR + layout.used(number as usize)
         };
-        let expected = format!("a place of its own for block {block}");
-        let found = format!("one that overlaps {other}");
-        Err(in_table(layout, block as usize, expected, found))
+        let start = |&(data, _): &(BlockOffset, u32)| u64::from(data.get()) * SECTOR - layout.bitmap_size;
+        match places.windows(2).find(|pair| start(&pair[1]) < end(&pair[0])) {
+            Some(pair) => Err(overlap(layout, pair[0].1 as usize, &format!("block {}", pair[1].1))),
+            None => Ok(()),
+        }
     }
 }
 
-/// How many blocks have room in the file: the last one of the disk may be short, and one may be cut. A table of zeros, which
-/// costs nothing in a file with holes, would otherwise ask for memory for each of its entries.
+/// A part of the file in which no block can lie, in bytes.
+struct Structure {
+    start: u64,
+    end: u64,
+    name: &'static str,
+}
+
+/// The three structures at the start of the file, which must lie apart themselves.
+fn structures(layout: &Layout) -> Result<[Structure; 3], Error> {
+    let header_end = layout.header_offset + size_of::<DynamicHeader>() as u64;
+    let table_end = layout.table_offset + layout.block_count as u64 * 4;
+    let mut structures = [
+        Structure { start: 0, end: FOOTER_SIZE as u64, name: "the copy of the footer" },
+        Structure { start: layout.header_offset, end: header_end, name: "the dynamic header" },
+        Structure { start: layout.table_offset, end: table_end, name: "the block table" },
+    ];
+    structures.sort_unstable_by_key(|structure| structure.start);
+    match structures.windows(2).find(|pair| pair[1].start < pair[0].end) {
+        Some(pair) => {
+            let found = format!("{} and {} at the same place", pair[0].name, pair[1].name);
+            let mismatch = Mismatch::new(TABLE_OFFSET_AT, "structures that lie apart", found);
+            Err(mismatch.in_vhd("dynamic header", layout.header_offset))
+        }
+        None => Ok(structures),
+    }
+}
+
+fn overlap(layout: &Layout, block: usize, other: &str) -> Error {
+    let expected = format!("a place of its own for block {block}");
+    in_table(layout, block, expected, format!("one that overlaps {other}"))
+}
+
+/// How many blocks have room in the file: the last one of the disk may be short, and one may be cut. What is kept for each of
+/// them is more than its entry, so that a table of nothing but lies is found out early.
 fn most_blocks(layout: &Layout) -> u64 {
     layout.blocks_end / layout.block_size + 2
 }
@@ -123,20 +149,4 @@ pub(super) fn behind_the_end(layout: &Layout, number: usize, found: String) -> E
 
 fn in_table(layout: &Layout, number: usize, expected: String, found: String) -> Error {
     Mismatch::new(number * 4, expected, found).in_vhd("block table", layout.table_offset)
-}
-
-/// What a part of the file belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
-    Structure(&'static str),
-    Block(u32),
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Structure(name) => f.write_str(name),
-            Self::Block(number) => write!(f, "block {number}"),
-        }
-    }
 }

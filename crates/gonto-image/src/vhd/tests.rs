@@ -203,7 +203,7 @@ fn impossible_headers_are_refused() {
     assert!(refused(|header| header.block_size = 0.into()).contains("power of two"));
     assert!(refused(|header| header.max_table_entries = 1.into()).contains("at least 2 blocks"));
     assert!(refused(|header| header.table_offset = (u64::MAX - 3).into()).contains("a table of 2 entries"));
-    assert!(refused(|header| header.table_offset = 600.into()).contains("overlaps"));
+    assert!(refused(|header| header.table_offset = 600.into()).contains("structures that lie apart"));
     let mut image = sound.clone();
     image[HEADER_AT + 40] ^= 1;
     assert!(message(image).contains("the VHD's dynamic header at byte 0x224 is wrong"));
@@ -232,14 +232,22 @@ fn blocks_outside_the_file_or_on_each_other_are_refused() {
 fn a_table_of_more_blocks_than_the_file_can_hold_is_refused_before_they_are_kept() {
     let mut image = dynamic(1 << 36, &[None; 64]);
     let table = image.len() - 512;
-    // A million entries, all of them 0: a hole in the file.
-    image.splice(table..table, vec![0; 4 << 20]);
+    // A million entries, all of them the same.
+    let sector = u32::try_from(table / 512 + 8192).unwrap();
+    image.splice(table..table, [sector.to_be_bytes().repeat(1 << 20), vec![0; 512 + BLOCK]].concat());
     edit_header(&mut image, |header| {
         header.table_offset = (table as u64).into();
         header.max_table_entries = (1 << 20).into();
     });
+    let text = message(image.clone());
+    assert!(text.contains("at byte 0x90c is damaged: expected at most 67 blocks in 4262400 bytes"), "{text}");
+    // All of them 0: a hole in the file.
+    image[table..table + (4 << 20)].fill(0);
     let text = message(image);
-    assert!(text.contains("at byte 0x908 is damaged: expected at most 66 blocks in 4196352 bytes"), "{text}");
+    assert!(
+        text.contains("a place of its own for block 0, found one that overlaps the copy of the footer"),
+        "{text}"
+    );
 }
 
 #[test]
