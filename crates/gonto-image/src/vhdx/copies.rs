@@ -10,8 +10,8 @@ use crate::source::ReadAt;
 
 /// One of the copies.
 pub(super) struct Copy {
-    /// What it is, with the name of the container.
-    pub(super) what: &'static str,
+    /// What it is, as `the VHDX's first header`.
+    name: &'static str,
     /// Byte offset in the file.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
@@ -28,30 +28,39 @@ const CHECKSUM_AT: usize = 4;
 impl Copy {
     pub(super) fn read(
         file: &dyn ReadAt,
-        what: &'static str,
+        name: &'static str,
         offset: u64,
         size: usize,
         signature: [u8; 4],
     ) -> Result<Self, Error> {
         let mut bytes = vec![0; size];
-        read(file, what, &mut bytes, offset)?;
+        read(file, name, &mut bytes, offset)?;
         let flaw = check(&bytes, signature).err();
-        Ok(Self { what, offset, bytes, flaw })
+        Ok(Self { name, offset, bytes, flaw })
     }
 
     pub(super) fn is_sound(&self) -> bool {
         self.flaw.is_none()
     }
 
+    /// An error about it.
+    pub(super) fn wrong(&self, mismatch: Mismatch) -> Error {
+        mismatch.in_vhdx(self.what().strip_prefix("VHDX's ").unwrap_or(self.name), self.offset)
+    }
+
+    fn what(&self) -> &'static str {
+        self.name.strip_prefix("the ").unwrap_or(self.name)
+    }
+
     /// The error when there is no sound copy.
     fn refusal(&self) -> Error {
         match &self.flaw {
-            Some(Flaw::Checksum(wrong)) => wrong.in_the(self.what, self.offset),
+            Some(Flaw::Checksum(wrong)) => wrong.in_the(self.what(), self.offset),
             Some(Flaw::Signature(mismatch)) => {
                 let Mismatch { at, expected, found } = mismatch;
-                Mismatch::new(*at, expected.clone(), found).in_vhdx(self.what, self.offset)
+                self.wrong(Mismatch::new(*at, expected.clone(), found))
             }
-            None => Mismatch::new(0, "another copy", "this one").in_vhdx(self.what, self.offset),
+            None => self.wrong(Mismatch::new(0, "another copy", "this one")),
         }
     }
 
@@ -62,7 +71,7 @@ impl Copy {
             }
             _ => "its checksum is wrong".to_owned(),
         };
-        Irregularity::CopyUsed { what: self.what, offset: self.offset, problem }
+        Irregularity::CopyUsed { what: self.what(), offset: self.offset, problem }
     }
 }
 
@@ -80,7 +89,7 @@ pub(super) fn sound(
     let (recognised, unknown): (Vec<_>, Vec<_>) =
         damaged.into_iter().partition(|copy| matches!(copy.flaw, Some(Flaw::Checksum(_))));
     if !recognised.is_empty() && options.ignore_checksums {
-        let wrong = |copy: &Copy| Irregularity::WrongChecksum { what: copy.what, offset: copy.offset };
+        let wrong = |copy: &Copy| Irregularity::WrongChecksum { what: copy.what(), offset: copy.offset };
         irregularities.extend(recognised.iter().map(wrong));
         return Ok(recognised);
     }

@@ -44,25 +44,23 @@ pub(super) fn find(
     }
     let [first, second] = HEADER_PLACES;
     let size = size_of::<Header>();
-    let first = Copy::read(image, "first header", first, size, HEADER_SIGNATURE)?;
-    let second = Copy::read(image, "second header", second, size, HEADER_SIGNATURE)?;
+    let first = Copy::read(image, "the VHDX's first header", first, size, HEADER_SIGNATURE)?;
+    let second = Copy::read(image, "the VHDX's second header", second, size, HEADER_SIGNATURE)?;
     let copies = sound([first, second], options, irregularities)?;
     let copy = newest(&copies)?;
-    let wrong = |mismatch: Mismatch| mismatch.in_vhdx(copy.what, copy.offset);
     let header = header(copy)?;
     if header.version.get() != 1 || header.log_version.get() != 0 {
         let (version, log) = (header.version.get(), header.log_version.get());
         let what = format!("version {version} of VHDX with version {log} of its log");
         return Err(Error::Unsupported { what: what.into(), yet: false, remedy: "convert the image to VHD" });
     }
-    let log = log_place(&header, file_size).map_err(wrong)?;
+    let log = log_place(&header, file_size).map_err(|mismatch| copy.wrong(mismatch))?;
     Ok(Current { data_write_guid: header.data_write_guid, log })
 }
 
 fn header(copy: &Copy) -> Result<Header, Error> {
-    Header::read_from_bytes(&copy.bytes).map_err(|_| {
-        Mismatch::new(0, "a header of 4096 bytes", copy.bytes.len()).in_vhdx(copy.what, copy.offset)
-    })
+    Header::read_from_bytes(&copy.bytes)
+        .map_err(|_| copy.wrong(Mismatch::new(0, "a header of 4096 bytes", copy.bytes.len())))
 }
 
 /// The copy with the highest sequence number.
@@ -81,7 +79,7 @@ fn newest(copies: &[Copy]) -> Result<&Copy, Error> {
         Ordering::Equal => {
             let at = std::mem::offset_of!(Header, sequence_number);
             let expected = "another sequence number than that of the first header, which is not the same";
-            Err(Mismatch::new(at, expected, numbers[1]).in_vhdx(second.what, second.offset))
+            Err(second.wrong(Mismatch::new(at, expected, numbers[1])))
         }
     }
 }
@@ -109,7 +107,7 @@ pub(super) fn is_at_its_place(image: &dyn ReadAt) -> Result<bool, Error> {
         return Ok(false);
     }
     for offset in HEADER_PLACES {
-        let copy = Copy::read(image, "header", offset, size_of::<Header>(), HEADER_SIGNATURE)?;
+        let copy = Copy::read(image, "the VHDX's header", offset, size_of::<Header>(), HEADER_SIGNATURE)?;
         if copy.is_sound() {
             return Ok(true);
         }

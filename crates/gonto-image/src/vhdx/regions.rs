@@ -39,14 +39,14 @@ pub(super) fn find(
 ) -> Result<Regions, Error> {
     let [first, second] = REGION_TABLE_PLACES;
     let (size, signature) = (REGION_TABLE_SIZE, REGION_TABLE_SIGNATURE);
-    let first = Copy::read(file, "first region table", first, size, signature)?;
-    let second = Copy::read(file, "second region table", second, size, signature)?;
+    let first = Copy::read(file, "the VHDX's first region table", first, size, signature)?;
+    let second = Copy::read(file, "the VHDX's second region table", second, size, signature)?;
     let copies = sound([first, second], options, irregularities)?;
     let Some(copy) = copies.first() else {
         return Err(Mismatch::new(0, "a region table", "none").in_vhdx("header section", 0));
     };
-    let entries = entries(&copy.bytes).map_err(|mismatch| mismatch.in_vhdx(copy.what, copy.offset))?;
-    let wrong = |mismatch: Mismatch| mismatch.in_vhdx(copy.what, copy.offset);
+    let entries = entries(&copy.bytes).map_err(|mismatch| copy.wrong(mismatch))?;
+    let wrong = |mismatch: Mismatch| copy.wrong(mismatch);
     let mut taken = fixed_places(log);
     let (mut block_table, mut metadata) = (None, None);
     for (number, entry) in entries.iter().enumerate() {

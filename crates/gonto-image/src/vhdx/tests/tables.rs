@@ -47,14 +47,17 @@ fn without_a_sound_header_or_region_table_the_image_is_refused() {
         places.iter().for_each(|place| image[place + 3000] ^= 1);
         refused(
             image.clone(),
-            &format!("the checksum of the first {name} at byte {:#x} is wrong", places[0] + 4),
+            &format!("the checksum of the VHDX's first {name} at byte {:#x} is wrong", places[0] + 4),
         );
         let options = Options { ignore_checksums: true, ..Options::default() };
         let disk = open_with(image.clone(), &options).unwrap();
         assert!(content_of(&disk) == blocks(&[1]));
         assert_eq!(disk.layers()[0].irregularities.len(), 2);
         image[places[0]] = b'x';
-        refused(image.clone(), &format!("the checksum of the second {name} at byte {:#x}", places[1] + 4));
+        refused(
+            image.clone(),
+            &format!("the checksum of the VHDX's second {name} at byte {:#x}", places[1] + 4),
+        );
         image[places[1]] = b'x';
         refused(
             image,
