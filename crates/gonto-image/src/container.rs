@@ -12,6 +12,11 @@ use crate::parent::Descent;
 use crate::source::ReadAt;
 use crate::{vhd, vhdx};
 
+mod others;
+
+/// Nothing could be said of less than a sector.
+const SMALLEST_DISK: u64 = 512;
+
 /// The kinds of image file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -67,7 +72,10 @@ impl VirtualDisk {
 
     /// The same for an image of a chain.
     pub(crate) fn open_in(image: Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Self, Error> {
-        refuse_other_containers(image.as_ref())?;
+        if image.size() < SMALLEST_DISK {
+            return Err(Error::NoVolume { found: format!("the image file has {} bytes", image.size()) });
+        }
+        others::refuse(image.as_ref())?;
         if let Some(disk) = vhdx::open(&image, descent)? {
             return Ok(disk);
         }
@@ -141,28 +149,5 @@ pub(crate) fn identity(image: &dyn ReadAt, options: &Options) -> Result<Option<G
     match vhdx::identity(image, options)? {
         Some(id) => Ok(Some(id)),
         None => vhd::identity(image, options),
-    }
-}
-
-/// Signatures at the start of files that are disk images, but not ours.
-const OTHERS: [(&[u8], &str, bool, &str); 2] = [
-    (b"QFI\xfb", "QCOW2", false, "convert the image to VHD"),
-    (b"KDMV", "VMDK", false, "convert the image to VHD"),
-];
-
-fn refuse_other_containers(image: &dyn ReadAt) -> Result<(), Error> {
-    let mut start = [0; 8];
-    if image.size() < start.len() as u64 {
-        return Err(Error::NoVolume { found: format!("the image file has {} bytes", image.size()) });
-    }
-    image.read_at(&mut start, 0).map_err(|source| Error::Read {
-        what: "the image file",
-        offset: 0,
-        length: start.len(),
-        source,
-    })?;
-    match OTHERS.iter().find(|(signature, ..)| start.starts_with(signature)) {
-        Some(&(_, what, yet, remedy)) => Err(Error::Unsupported { what: what.into(), yet, remedy }),
-        None => Ok(()),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::format::{CURRENT_SIZE_AT, DISK_TYPE_AT, DiskType, FOOTER_SIZE, Footer, SHORT_FOOTER_SIZE};
+use super::format::{
+    CURRENT_SIZE_AT, DISK_TYPE_AT, DiskType, FOOTER_SIZE, Footer, HEADER_COOKIE, SHORT_FOOTER_SIZE,
+};
 use super::read;
 use crate::error::{Error, Mismatch};
 use crate::guid::Guid;
@@ -45,7 +47,9 @@ impl PlacedFooter {
             let used = Irregularity::CopyUsed { what: WHAT, offset: damaged.offset, problem };
             return Ok(Some(copy.placed(Some(used))));
         }
-        if !(at_end.footer.looks_like_one() || short.footer.has_cookie() || copy.footer.has_cookie()) {
+        let looks_like_one =
+            at_end.footer.looks_like_one() || short.footer.has_cookie() || copy.footer.has_cookie();
+        if !looks_like_one && !has_dynamic_header(image)? {
             return Ok(None);
         }
         let problem = damaged.problem();
@@ -89,6 +93,16 @@ impl PlacedFooter {
     ) -> Error {
         Mismatch::new(at, expected, found).in_vhd("footer", self.offset)
     }
+}
+
+/// Whether there is a dynamic header where every program puts it: both footers of such a file are destroyed.
+fn has_dynamic_header(image: &dyn ReadAt) -> Result<bool, Error> {
+    let mut cookie = [0; 8];
+    if image.size() < (FOOTER_SIZE + cookie.len()) as u64 {
+        return Ok(false);
+    }
+    read(image, "the VHD's dynamic header", &mut cookie, FOOTER_SIZE as u64)?;
+    Ok(cookie == HEADER_COOKIE)
 }
 
 /// What stands where a footer may be.

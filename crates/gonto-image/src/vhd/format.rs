@@ -11,7 +11,7 @@ pub(super) const FOOTER_SIZE: usize = 512;
 pub(super) const SHORT_FOOTER_SIZE: usize = 511;
 
 const FOOTER_COOKIE: [u8; 8] = *b"conectix";
-const HEADER_COOKIE: [u8; 8] = *b"cxsparse";
+pub(super) const HEADER_COOKIE: [u8; 8] = *b"cxsparse";
 const VERSION_1_0: u32 = 0x0001_0000;
 
 /// "Hard Disk Footer Format".
