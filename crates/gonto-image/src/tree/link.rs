@@ -150,7 +150,8 @@ fn inside_volume(path: &[u8], root_relative: bool) -> Option<&[u8]> {
         [b'\\', rest @ ..] if root_relative => Some(rest),
         _ => {
             let behind_brace = path.iter().position(|byte| *byte == b'}').map(|at| &path[at + 1..]);
-            behind_brace.filter(|_| path.starts_with(b"Volume{"))
+            // Without a path it is a volume mounted in a folder, and that is another one.
+            behind_brace.filter(|rest| path.starts_with(b"Volume{") && rest.iter().any(|byte| *byte != b'\\'))
         }
     }
 }
@@ -176,4 +177,25 @@ fn with_slashes(path: &[u8]) -> Vec<u8> {
 
 fn fold(name: &[u8]) -> String {
     String::from_utf8_lossy(name).to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_behind_the_volume_is_told_apart_from_other_volumes() {
+        let inside = |path: &'static str| {
+            inside_volume(path.as_bytes(), false).map(|rest| str::from_utf8(rest).unwrap())
+        };
+        assert_eq!(inside(r"C:\dir\file"), Some(r"\dir\file"));
+        assert_eq!(inside(r"c:dir"), Some("dir"));
+        assert_eq!(inside(r"C:\"), Some(r"\"));
+        assert_eq!(inside(r"Volume{9b2ae2cc-8461-11eb}\dir\"), Some(r"\dir\"));
+        assert_eq!(inside(r"Volume{9b2ae2cc-8461-11eb}\"), None);
+        assert_eq!(inside(r"Volume{9b2ae2cc-8461-11eb"), None);
+        assert_eq!(inside(r"UNC\server\share"), None);
+        assert_eq!(inside(r"\dir"), None);
+        assert_eq!(inside_volume(br"\dir", true), Some(&br"dir"[..]));
+    }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::attribute::Sizes;
+use super::super::inode::Inode;
+use super::super::runs::Extent;
 use super::*;
 
 /// A huge volume of which a few pieces are known; the rest is zero.
@@ -86,4 +89,31 @@ fn a_table_whose_later_records_are_missing_is_refused() {
     volume.pieces.remove(&0xc000_3c00);
     let Err(error) = Mft::open(Arc::new(volume)) else { panic!("opened") };
     assert!(error.to_string().contains("NTFS record 15 is damaged at byte 0xc0003c00"), "{error}");
+}
+
+/// The file in a record of a volume of which little is known.
+fn inode(volume: &str, record: u64) -> Option<Inode> {
+    let mft = Mft::open(Arc::new(pieces(&fragments(volume)?))).unwrap();
+    let mut raw = vec![0; mft.geometry.record_size];
+    mft.read_raw(record, &mut raw).unwrap();
+    Some(Inode::read(&mft, record, &mut raw).unwrap())
+}
+
+#[test]
+fn a_file_that_was_hardly_written_keeps_its_size() {
+    let Some(inode) = inode("large_file_small_init", 46) else { return };
+    let Some(Stream::Mapped(mapped)) = inode.data.map(|data| data.stream) else { panic!("resident") };
+    assert_eq!(mapped.sizes, Sizes { data: 1 << 20, valid: 4096 });
+    assert_eq!(mapped.runs.from(Vcn(0)).unwrap(), Extent { lcn: Some(Lcn(69787)), length: 256 });
+}
+
+#[test]
+fn a_file_whose_attributes_lie_in_several_records_is_put_together() {
+    let Some(inode) = inode("usn_with_two_vcns", 68310) else { return };
+    assert_eq!((inode.sequence, inode.is_directory()), (2, false));
+    let size = |name: &[u8]| {
+        let stream = inode.streams.iter().find(|stream| *stream.name == *name).unwrap();
+        stream.data.as_ref().map(|data| data.stream.size()).ok()
+    };
+    assert_eq!((size(b"$Max"), size(b"$J")), (Some(32), Some(6_352_113_880)));
 }
