@@ -126,7 +126,8 @@ fn choose(name: &str, loaded: &Loaded) -> Result<Target, Failure> {
     Ok(Target::with_surroundings(name, &loaded.config, surroundings)?)
 }
 
-fn interrupt(interrupt: Interrupt) -> Interrupt {
+/// Signals raise it from now on.
+pub(crate) fn interrupt(interrupt: Interrupt) -> Interrupt {
     if let Err(error) = signals::forward(interrupt.clone()) {
         output::warning(&format!("Ctrl-C will end gonto at once: {error}"));
     }

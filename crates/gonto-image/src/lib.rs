@@ -92,6 +92,7 @@ pub use options::{Damage, NoParents, Options, Parent, ParentHint, Parents};
 pub use parallel::map_in_order_with;
 pub use source::{Extent, ImageFile, Place, ReadAt};
 pub use tree::{
-    Damaged, Entries, FileTree, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp, Unreadable,
+    Damaged, Entries, FileTree, Format, Kind, NamedStream, Node, NodeId, Note, Owner, Reason, Timestamp,
+    Unreadable,
 };
 pub use verify::{Finding, Severity, Verification, verify};

@@ -53,6 +53,24 @@ pub struct FileTree {
     notes: Notes,
     damage: Damages,
     label: String,
+    version: (u8, u8),
+}
+
+/// What a volume says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// Major and minor version of NTFS: 3.1 since Windows XP.
+    pub version: (u8, u8),
+    /// Bytes of a sector, 256 to 4096.
+    pub sector_size: u64,
+    /// Bytes of a cluster.
+    pub cluster_size: u64,
+    /// Bytes of a record of `$MFT`.
+    pub record_size: u64,
+    /// Bytes of the volume, without the backup of its boot sector. It may say that it is larger than its partition.
+    pub size: u64,
+    /// What Windows tells volumes apart by.
+    pub serial: u64,
 }
 
 impl FileTree {
@@ -204,6 +222,20 @@ impl FileTree {
     #[must_use]
     pub fn damage_count(&self) -> u64 {
         self.damage.total
+    }
+
+    /// Version, sizes and serial number of the volume.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        let Geometry { sector_size, cluster_size, record_size, size, serial, .. } = self.geometry;
+        Format {
+            version: self.version,
+            sector_size,
+            cluster_size,
+            record_size: record_size as u64,
+            size,
+            serial,
+        }
     }
 
     /// The volume's label; often empty.

@@ -78,7 +78,6 @@ impl Interrupt {
     ///
     /// # Errors
     /// [`io::ErrorKind::Interrupted`] once the interrupt has been raised.
-    #[cfg_attr(windows, expect(dead_code, reason = "nothing is unpacked there yet"))]
     pub(crate) fn check(&self) -> io::Result<()> {
         self.signal().map_or(Ok(()), |_| Err(io::ErrorKind::Interrupted.into()))
     }

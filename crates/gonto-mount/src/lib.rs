@@ -39,6 +39,7 @@ pub mod image_file;
 mod interrupt;
 mod mount_point;
 mod notice;
+pub mod unpack;
 
 use std::path::PathBuf;
 

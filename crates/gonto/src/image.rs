@@ -13,17 +13,23 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
+//! | [`info`] | what an image is: container, partitions, volume |
 //! | `path` | what a path means inside a volume |
 //! | `walk` | every name below a folder, in the order of the paths |
 //! | `list` | what can be said of a name without reading its content |
 //! | `content`, `hash`, [`manifest`] | what is in files and streams |
+//! | [`extract`] | files written to a folder |
+//! | [`verify`] | whether the structure holds together |
 
 mod content;
 mod error;
+pub mod extract;
 mod hash;
+pub mod info;
 pub mod list;
 pub mod manifest;
 mod path;
+pub mod verify;
 mod walk;
 
 use std::collections::HashSet;
@@ -82,18 +88,8 @@ impl Image {
     /// # Errors
     /// [`Error::Open`] and [`Error::Read`].
     pub fn open(file: &Path, options: &Options) -> Result<Self, Error> {
+        let Opened { disk, options } = open(file, options)?;
         let read = |source| Error::Read { image: file.to_owned(), source: Box::new(source) };
-        let search = ParentSearch::Locators { absolute: options.absolute_parents };
-        let opened = image_file::open(file, search)
-            .map_err(|source| Error::Open { image: file.to_owned(), source })?;
-        let options = gonto_image::Options {
-            parents: opened.parents,
-            partition: options.partition,
-            ignore_checksums: options.ignore_checksums,
-            damage: Damage::Show,
-            ..gonto_image::Options::default()
-        };
-        let disk = VirtualDisk::open(opened.image, &options).map_err(read)?;
         let volume = Volume::find(&disk, &options).map_err(read)?;
         let tree = FileTree::read(&volume, &options).map_err(read)?;
         Ok(Self { tree })
@@ -150,12 +146,14 @@ impl Image {
 
     /// What is damaged at a place and below, except what is among `known` already.
     fn damage_below(&self, start: &Place, known: &[Error]) -> Vec<Error> {
-        let known: HashSet<&str> = known
-            .iter()
-            .filter_map(
-                |error| if let Error::Content { path, .. } = error { Some(path.as_str()) } else { None },
-            )
-            .collect();
+        let path = |error: &Error| match error {
+            Error::Content { path, .. } => Some(path.clone()),
+            Error::LeftOut { path, .. } => {
+                Some(path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/"))
+            }
+            _ => None,
+        };
+        let known: HashSet<String> = known.iter().filter_map(path).collect();
         let start = text(&start.path);
         let is_below = |path: &str| match path.strip_prefix(start.as_str()) {
             Some(rest) => start.is_empty() || rest.is_empty() || rest.starts_with('/'),
@@ -165,6 +163,29 @@ impl Image {
         let new = damage.filter(|damaged| is_below(&damaged.path) && !known.contains(damaged.path.as_str()));
         new.cloned().map(Error::Damaged).collect()
     }
+}
+
+/// An image whose container can be read.
+struct Opened {
+    disk: VirtualDisk,
+    /// How the rest is opened.
+    options: gonto_image::Options,
+}
+
+fn open(file: &Path, options: &Options) -> Result<Opened, Error> {
+    let search = ParentSearch::Locators { absolute: options.absolute_parents };
+    let opened =
+        image_file::open(file, search).map_err(|source| Error::Open { image: file.to_owned(), source })?;
+    let options = gonto_image::Options {
+        parents: opened.parents,
+        partition: options.partition,
+        ignore_checksums: options.ignore_checksums,
+        damage: Damage::Show,
+        ..gonto_image::Options::default()
+    };
+    let disk = VirtualDisk::open(opened.image, &options)
+        .map_err(|source| Error::Read { image: file.to_owned(), source: Box::new(source) })?;
+    Ok(Opened { disk, options })
 }
 
 impl Watch<'_> {

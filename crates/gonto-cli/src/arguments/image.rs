@@ -8,6 +8,17 @@ use clap::{Args, Subcommand};
 /// No configuration is read for these.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ImageCommand {
+    /// Tell what an image is: its container and parents, its partitions, its volume
+    ///
+    /// Where there is no volume that can be read, the rest is told, and the exit status is 1.
+    Info {
+        #[command(flatten)]
+        image: ImageFile,
+
+        /// Print a JSON object; the README tells its fields
+        #[arg(long)]
+        json: bool,
+    },
     /// List the names in a folder of the volume
     ///
     /// One name a line, sorted by their bytes, folders with a slash behind them. On a terminal, control characters are
@@ -45,6 +56,31 @@ pub(crate) enum ImageCommand {
         /// are there
         path: OsString,
     },
+    /// Write files to a folder
+    ///
+    /// Files have the paths that they have in the volume, and keep times, modes, links, hard links and holes. Named streams and
+    /// owners are not kept. Nothing is written outside of the folder, and nothing appears in it before all of it is there. What
+    /// cannot be read or have its name on this system is told and left out, and the exit status is 1.
+    Extract {
+        #[command(flatten)]
+        image: ImageFile,
+
+        /// The folder; it is made if it is missing
+        #[arg(value_name = "DEST")]
+        destination: PathBuf,
+
+        /// Folders and files in the volume; all of it if left out
+        #[arg(value_name = "PATH")]
+        paths: Vec<OsString>,
+
+        /// Replace files that are there already
+        #[arg(long)]
+        force: bool,
+
+        /// Print a JSON object with the numbers of files, folders and bytes
+        #[arg(long)]
+        json: bool,
+    },
     /// Print path, size, SHA-256 and time of every file
     ///
     /// A line holds path, size in bytes, SHA-256 and time of modification in nanoseconds since 1970, separated by tabs.
@@ -65,6 +101,18 @@ pub(crate) enum ImageCommand {
         /// Links and other reparse points in place of files: path; tag and target as Windows has it, or None
         #[arg(long, conflicts_with = "streams")]
         links: bool,
+    },
+    /// Verify the structure: every record, index, run and bitmap of the volume, and the copies of headers
+    ///
+    /// Prints a line for each finding, and a last one with their numbers. The exit status is 0 when there is no error. The
+    /// content of files is not read; `manifest` does that.
+    Verify {
+        #[command(flatten)]
+        image: ImageFile,
+
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 

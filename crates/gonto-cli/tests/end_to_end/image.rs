@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{Project, fixture};
+use crate::support::{Project, example, fixture};
 
 mod corpus;
+mod extract;
 
 const EMPTY: &str = "one: {script: x}";
 
@@ -14,6 +15,78 @@ fn everything() -> Project {
     let project = Project::new(EMPTY);
     fs::write(project.path("project/everything.vhd"), fixture()).unwrap();
     project
+}
+
+#[test]
+fn info_tells_container_partitions_and_volume() {
+    let project = everything();
+    let output = project.gonto(&["image", "info", "everything.vhd"]).run().ends_with(0).says("");
+    for part in [
+        "image          everything.vhd\n",
+        "VHD, ",
+        "\nvolume         NTFS 3.1, ",
+        "\n  holds        ",
+        "named stream",
+    ] {
+        assert!(output.stdout.contains(part), "{part:?} is missing in:\n{}", output.stdout);
+    }
+    let output = project.gonto(&["image", "info", "--json", "everything.vhd"]).run().ends_with(0).says("");
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(json["layers"][0]["file"], "everything.vhd");
+    assert_eq!(json["volume"]["file_system"], "NTFS");
+    // Those with three names count once.
+    let files = project.gonto(&["image", "ls", "-R", "--json", "everything.vhd"]).run().ends_with(0).stdout;
+    let files: serde_json::Value = serde_json::from_str(&files).unwrap();
+    let names = files.as_array().unwrap().iter().filter(|entry| entry["kind"] == "file").count();
+    assert_eq!(json["volume"]["files"], names - 2);
+    assert_eq!(json["error"], serde_json::Value::Null);
+}
+
+#[test]
+fn info_tells_what_there_is_when_there_is_no_volume() {
+    let project = everything();
+    let mut disk = vec![0; 1 << 20];
+    // An MBR with one Linux partition of a megabyte.
+    disk[446..462].copy_from_slice(&[0, 0, 0, 0, 0x83, 0, 0, 0, 8, 0, 0, 0, 0, 4, 0, 0]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(project.path("project/disk.raw"), disk).unwrap();
+    let output = project.gonto(&["image", "info", "disk.raw"]).run().ends_with(1);
+    let output = output.mentions("error: cannot read the image disk.raw\n  caused by: ");
+    assert!(output.stdout.contains("raw disk"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("  partition 1  512.00 KiB (524288 bytes) from byte 4096: "),
+        "{}",
+        output.stdout
+    );
+    let output = project.gonto(&["image", "info", "--json", "disk.raw"]).run().ends_with(1);
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(json["partitions"][0]["start"], 4096);
+    assert!(json["error"].is_string());
+}
+
+#[test]
+fn a_sound_image_is_verified_and_a_damaged_one_is_told() {
+    let project = everything();
+    fs::copy(example().join("repository/pebble/pebble_v1.0_multi.vhd"), project.path("project/sound.vhd"))
+        .unwrap();
+    let sound = project.gonto(&["image", "verify", "sound.vhd"]).run().ends_with(0).says("");
+    assert!(sound.stdout.starts_with("0 errors, 0 warnings in "), "{}", sound.stdout);
+
+    let mut image = fixture();
+    let record = image.windows(4).rposition(|window| window == b"FILE").unwrap();
+    image[record..record + 4].copy_from_slice(b"BAAD");
+    fs::write(project.path("project/damaged.vhd"), image).unwrap();
+    let damaged = project.gonto(&["image", "verify", "damaged.vhd"]).run().ends_with(1).says("");
+    assert!(damaged.stdout.starts_with("error: volume: "), "{}", damaged.stdout);
+    assert!(!damaged.stdout.contains("\n0 errors"), "{}", damaged.stdout);
+    let json = project.gonto(&["image", "verify", "--json", "damaged.vhd"]).run().ends_with(1).says("");
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["findings"][0]["is_error"], true);
+
+    // The rest is shown, and what is damaged is named.
+    let listed = project.gonto(&["image", "manifest", "damaged.vhd"]).run().ends_with(1);
+    assert!(listed.stdout.contains("resident.txt\t6\t"), "{}", listed.stdout);
+    listed.mentions("NTFS record ");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Geometry {
     pub(crate) mirror: Lcn,
     /// In bytes, without the backup of the boot sector.
     pub(crate) size: u64,
+    /// What Windows tells volumes apart by.
+    pub(crate) serial: u64,
 }
 
 /// What the boot sector says, and which of its two copies said it.
@@ -147,7 +149,8 @@ impl Geometry {
         }
         let record_size = record_size(boot.record_size, cluster_size)?;
         let mirror = Lcn(boot.mft_mirror_lcn.get());
-        Ok(Self { sector_size, cluster_size, clusters, record_size, mft: Lcn(mft), mirror, size })
+        let serial = boot.serial_number.get();
+        Ok(Self { sector_size, cluster_size, clusters, record_size, mft: Lcn(mft), mirror, size, serial })
     }
 
     /// Where a cluster begins, in bytes of the volume. Clusters are checked to lie inside the volume, so that the product is
@@ -170,6 +173,7 @@ impl Geometry {
             mft: Lcn(0),
             mirror: Lcn(0),
             size,
+            serial: 0,
         }
     }
 }

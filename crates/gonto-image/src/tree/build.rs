@@ -30,7 +30,7 @@ pub(super) fn build(mft: &Mft, damage: Damage) -> Result<FileTree, Error> {
     let volume = VolumeRecord::read(mft)?;
     let inodes = Inodes::scan(mft);
     let listings = Listings::read(mft, &inodes);
-    let mut builder = Builder::new(mft, damage, inodes, listings, volume.label.clone());
+    let mut builder = Builder::new(mft, damage, inodes, listings, &volume);
     builder.note_volume(&volume);
     builder.add_root()?;
     builder.walk()?;
@@ -60,7 +60,7 @@ struct Builder<'m> {
 const LONGEST_NAME: usize = 255;
 
 impl<'m> Builder<'m> {
-    fn new(mft: &'m Mft, damage: Damage, inodes: Inodes, listings: Listings, label: String) -> Self {
+    fn new(mft: &'m Mft, damage: Damage, inodes: Inodes, listings: Listings, volume: &VolumeRecord) -> Self {
         let node_of = vec![0; inodes.all().len()];
         let tree = FileTree {
             volume: mft.volume.clone(),
@@ -75,7 +75,8 @@ impl<'m> Builder<'m> {
             cache: UnitCache::new(),
             notes: Notes::default(),
             damage: Damages::default(),
-            label,
+            label: volume.label.clone(),
+            version: volume.version,
         };
         Self {
             mft,

@@ -7,7 +7,7 @@
 //! | [`shared`], [`stack`] | mounts that everybody sees |
 //! | [`fuse`], [`server`], [`fusermount`] | serving a file tree to the kernel |
 //! | [`overlay`] | the writable layer |
-//! | [`unpacked`], [`unpack`] | files in place of mounts |
+//! | [`unpacked`] | files in place of mounts |
 //! | [`register`], [`stored_path`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
 
 mod exec_image;
@@ -24,7 +24,6 @@ mod session;
 mod shared;
 mod stack;
 mod stored_path;
-mod unpack;
 mod unpacked;
 mod wire;
 

@@ -20,7 +20,7 @@ use gonto_image::FileTree;
 
 use super::folders::remove_tree;
 use super::lock;
-use super::unpack::unpack;
+use crate::unpack::{LeftOut, Plan, Unpacking};
 use crate::{Interrupt, Notice, Options};
 
 /// The unpacked files of `image`; made now if they are not there. `reason` says why it is not mounted.
@@ -46,13 +46,27 @@ pub(super) fn tree_of(
     remove_unfinished(&trees)?;
     notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?.keep();
-    let made = unpack(tree, &new.join("files"), read_only, interrupt, &|error| {
-        let reason = format!("{error}; the file is left out");
+    let left_out = |LeftOut { path, why }: LeftOut| {
+        let reason = format!("{}: {why}; the file is left out", path.display());
         notices.send(Notice::Unreadable { image: image.to_owned(), reason });
-    });
+    };
+    let how =
+        Unpacking { read_only, despite_damage: false, interrupt, left_out: &left_out, written: &|_| {} };
+    let made = unpack(tree, &new.join("files"), &how);
     let published = made.and_then(|()| publish(&new.join("files"), &finished, read_only));
     remove_tree(&new);
     published.map(|()| finished)
+}
+
+/// Writes all files of `tree` into the new folder `into`. Nothing outside of it is touched: names of a tree hold no separators,
+/// and nothing is written through a link.
+fn unpack(tree: &FileTree, into: &Path, how: &Unpacking<'_>) -> io::Result<()> {
+    fs::create_dir(into)?;
+    let mut plan = Plan::new(tree);
+    plan.add_inside(Path::new(""), tree.root());
+    plan.write(into, how)?;
+    plan.finish_folders(into, how.read_only, |_| true)?;
+    plan.finish_folder(into, tree.root(), how.read_only)
 }
 
 /// A folder that moves to another one has to be writable, so its own mode comes last.

@@ -1,7 +1,7 @@
 //! What can go wrong with an image that is looked into.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gonto_image::{Damaged, Unreadable};
 
@@ -90,6 +90,40 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// Files that would be written are there already.
+    #[error(
+        "{} is there already{}: nothing was written; choose another folder, or replace files with --force",
+        path.display(),
+        others(*count)
+    )]
+    Exists {
+        /// The first one.
+        path: PathBuf,
+        /// How many there are.
+        count: u64,
+    },
+    /// A stream cannot be extracted.
+    #[error("{path:?} is a named stream, which is not extracted: print it (gonto image cat)")]
+    IsAStream {
+        /// The stream.
+        path: String,
+    },
+    /// Something was not extracted, though the rest was.
+    #[error("{} is left out", path.display())]
+    LeftOut {
+        /// Its path in the volume.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The files of an image cannot be written. Nothing is left of them.
+    #[error("cannot extract into {}{}", folder.display(), remedy(source))]
+    Extract {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] io::Error),
@@ -102,18 +136,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why content cannot be read. The path is told here, so that of the causes only what they add is kept.
     pub(super) fn content(path: &[u8], error: io::Error) -> Self {
-        let inner = error.get_ref();
-        let source: Box<dyn std::error::Error + Send + Sync> =
-            if let Some(damaged) = inner.and_then(|inner| inner.downcast_ref::<Damaged>()) {
-                Box::new(damaged.why.clone())
-            } else if let Some(Unreadable(note)) = inner.and_then(|inner| inner.downcast_ref()) {
-                note.reason.to_string().into()
-            } else {
-                error.into()
-            };
-        Self::Content { path: text(path), source }
+        Self::Content { path: text(path), source: reason(error) }
+    }
+
+    pub(super) fn extract(folder: &Path, source: io::Error) -> Self {
+        Self::Extract { folder: folder.to_owned(), source }
     }
 
     pub(super) fn too_deep(path: &[u8]) -> Self {
@@ -138,5 +166,37 @@ fn hint(similar: &[String]) -> String {
     match similar {
         [] => String::new(),
         names => format!(": upper and lower case decide between {}", names.join(", ")),
+    }
+}
+
+fn others(count: u64) -> String {
+    match count {
+        0 | 1 => String::new(),
+        2 => ", and another one".to_owned(),
+        count => format!(", and {} others", count - 1),
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": there is not enough space; nothing was left behind, choose a folder on a larger disk"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ": choose a folder in which you may write"
+        }
+        _ => "",
+    }
+}
+
+/// Why content cannot be read, without its path, which is told by whoever asked.
+pub(super) fn reason(error: io::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let inner = error.get_ref();
+    if let Some(damaged) = inner.and_then(|inner| inner.downcast_ref::<Damaged>()) {
+        Box::new(damaged.why.clone())
+    } else if let Some(Unreadable(note)) = inner.and_then(|inner| inner.downcast_ref()) {
+        note.reason.to_string().into()
+    } else {
+        error.into()
     }
 }

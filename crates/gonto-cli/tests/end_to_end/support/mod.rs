@@ -14,7 +14,7 @@ mod server;
 pub(crate) use caller::{Caller, callers, is_root};
 pub(crate) use program::Gonto;
 #[cfg(target_os = "linux")]
-pub(crate) use program::Running;
+pub(crate) use program::{Output, Running};
 pub(crate) use project::Project;
 #[cfg(target_os = "linux")]
 pub(crate) use project::example;

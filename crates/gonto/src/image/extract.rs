@@ -1,0 +1,256 @@
+//! The files of a volume, written to a folder.
+//!
+//! ```text
+//! <destination>/
+//!   .gonto-XXXXXX/    everything is written here first, into a folder that is new and nobody else's
+//!   <the files>       … and appears by rename when all of it is there
+//! ```
+//! So nothing is ever written through a link, whether the image holds it or the destination, no file is seen before it is
+//! whole, and whatever ends the work half-way leaves the destination as it was.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use gonto_image::FileTree;
+use gonto_mount::unpack::{LeftOut, Plan, Unpacking};
+use serde::Serialize;
+
+use super::error::reason;
+use super::path::text;
+use super::{Error, Image, Place, Progress, Watch};
+
+/// What [`Image::extract`] has done.
+#[derive(Debug, Serialize)]
+pub struct Extracted {
+    /// Files that were written, each hard link counted.
+    pub files: u64,
+    /// Folders that were made, or were there already.
+    pub folders: u64,
+    /// Bytes of the files; hard links count once.
+    pub bytes: u64,
+    /// What was left out, and why.
+    #[serde(skip)]
+    pub problems: Vec<Error>,
+}
+
+impl Image {
+    /// Writes files to a folder, which is made when it is missing: all of the volume, or some places with everything in them,
+    /// under the paths that they have in the volume. Times, modes, links, hard links and holes are kept; named streams and
+    /// owners are not. Files that are there already are replaced with `force` only; folders are merged.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] before anything is written; [`Error::Extract`] when the file system fails; [`Error::Interrupted`].
+    /// In all of these cases nothing is left behind. What only concerns single files is told in [`Extracted::problems`].
+    pub fn extract(
+        &self,
+        places: &[Place],
+        destination: &Path,
+        force: bool,
+        watch: &Watch<'_>,
+    ) -> Result<Extracted, Error> {
+        let tree = self.tree();
+        let mut plan = plan(tree, places)?;
+        let failed = |source: io::Error| match watch.interrupt.signal() {
+            Some(signal) => Error::Interrupted { signal },
+            None => Error::extract(destination, source),
+        };
+        let is_new = !destination.exists();
+        fs::create_dir_all(destination).map_err(failed)?;
+        let extraction = Extraction { plan: &mut plan, destination, force };
+        let problems = extraction.run(watch).map_err(|error| match error {
+            Failure::Exists(first, count) => Error::Exists { path: first, count },
+            Failure::Io(source) => failed(source),
+        });
+        let mut problems = problems.inspect_err(|_| {
+            if is_new {
+                // It may have been made by somebody else meanwhile, and is only removed when it is empty.
+                let _ = fs::remove_dir(destination);
+            }
+        })?;
+        let left_out: HashSet<&Path> = problems
+            .iter()
+            .filter_map(
+                |problem| if let Error::LeftOut { path, .. } = problem { Some(&**path) } else { None },
+            )
+            .collect();
+        let files = plan.others().filter(|other| !left_out.contains(&*other.path)).count() as u64;
+        let (folders, bytes) = (plan.folders().len() as u64, plan.bytes());
+        for place in places {
+            problems.extend(self.damage_below(place, &problems));
+        }
+        Ok(Extracted { files, folders, bytes, problems })
+    }
+}
+
+/// What is written, and where: the places and the folders above them.
+fn plan<'t>(tree: &'t FileTree, places: &[Place]) -> Result<Plan<'t>, Error> {
+    if let Some(stream) = places.iter().find(|place| place.stream.is_some()) {
+        return Err(Error::IsAStream { path: text(&stream.path) });
+    }
+    let mut places: Vec<&Place> = places.iter().collect();
+    places.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut plan = Plan::new(tree);
+    // Where the folders above the places are, by their paths in the volume.
+    let mut planned = HashMap::from([(Vec::new(), PathBuf::new())]);
+    let mut whole: Vec<&[u8]> = Vec::new();
+    'places: for place in places {
+        if whole.iter().any(|whole| is_inside(&place.path, whole)) {
+            continue;
+        }
+        whole.push(&place.path);
+        let (mut folder, mut path) = (tree.root(), PathBuf::new());
+        let mut so_far = Vec::new();
+        for name in place.path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            let Some(node) = tree.lookup(folder, name) else { continue 'places };
+            so_far.push(b'/');
+            so_far.extend(name);
+            path = match planned.get(&so_far) {
+                Some(path) => path.clone(),
+                None => {
+                    let Some(new) = plan.add(&path, name, node) else { continue 'places };
+                    planned.insert(so_far.clone(), new.path.clone());
+                    new.path
+                }
+            };
+            folder = node;
+        }
+        plan.add_inside(&path, folder);
+    }
+    Ok(plan)
+}
+
+/// Whether a path of the volume is another one or lies below it.
+fn is_inside(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.is_empty() || folder.is_empty() || rest.starts_with(b"/"))
+}
+
+struct Extraction<'a, 't> {
+    plan: &'a mut Plan<'t>,
+    destination: &'a Path,
+    force: bool,
+}
+
+enum Failure {
+    /// The first file that is in the way, and how many there are.
+    Exists(PathBuf, u64),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Extraction<'_, '_> {
+    fn run(self, watch: &Watch<'_>) -> Result<Vec<Error>, Failure> {
+        let Self { plan, destination, force } = self;
+        // Windows takes long paths, and paths that are made of it, only in this form.
+        let destination = &destination.canonicalize()?;
+        let merged = merged_folders(plan, destination, force)?;
+        let staging = tempfile::Builder::new().prefix(".gonto-").tempdir_in(destination)?;
+
+        let problems = Mutex::new(Vec::new());
+        let (total, done) = (plan.bytes(), AtomicU64::new(0));
+        let left_out = |LeftOut { path, why }: LeftOut| {
+            let problem = Error::LeftOut { path, source: reason(why) };
+            problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+        };
+        let written = |count| {
+            let done = done.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+            (watch.progress)(Progress { done, total });
+        };
+        let how = Unpacking {
+            read_only: false,
+            despite_damage: true,
+            interrupt: watch.interrupt,
+            left_out: &left_out,
+            written: &written,
+        };
+        plan.write(staging.path(), &how)?;
+        watch.check()?;
+        publish(staging.path(), destination, force)?;
+        staging.close()?;
+        plan.finish_folders(destination, false, |path| !merged.contains(path))?;
+        let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+        problems.sort_by_cached_key(ToString::to_string);
+        Ok(problems)
+    }
+}
+
+/// The folders of the plan that are there already. Everything else that is in the way is an error: files unless they are to be
+/// replaced, and always what is a folder on one side only.
+fn merged_folders(plan: &Plan<'_>, destination: &Path, force: bool) -> Result<HashSet<PathBuf>, Failure> {
+    let mut merged = HashSet::from([PathBuf::new()]);
+    let mut in_the_way = Vec::new();
+    let is_merged =
+        |merged: &HashSet<PathBuf>, path: &Path| path.parent().is_some_and(|parent| merged.contains(parent));
+    for folder in plan.folders() {
+        if !is_merged(&merged, &folder.path) {
+            continue;
+        }
+        match existing(&destination.join(&folder.path))? {
+            None => {}
+            Some(Existing::Folder) => drop(merged.insert(folder.path.clone())),
+            Some(Existing::Other) => in_the_way.push(&folder.path),
+        }
+    }
+    for other in plan.others().filter(|other| is_merged(&merged, &other.path)) {
+        match existing(&destination.join(&other.path))? {
+            None => {}
+            Some(Existing::Other) if force => {}
+            Some(_) => in_the_way.push(&other.path),
+        }
+    }
+    match in_the_way.iter().min() {
+        Some(first) => Err(Failure::Exists(destination.join(first), in_the_way.len() as u64)),
+        None => Ok(merged),
+    }
+}
+
+enum Existing {
+    Folder,
+    /// A file or a link, whatever it leads to.
+    Other,
+}
+
+fn existing(path: &Path) -> io::Result<Option<Existing>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(Some(Existing::Folder)),
+        Ok(_) => Ok(Some(Existing::Other)),
+        // A name that the system cannot have is told when it is written.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) => {
+            Ok(None)
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Moves everything from one folder to another, of which some may be there already.
+fn publish(from: &Path, to: &Path, force: bool) -> Result<(), Failure> {
+    let mut folders = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = folders.pop() {
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let (source, target) = (entry.path(), to.join(entry.file_name()));
+            let is_folder = entry.file_type()?.is_dir();
+            match existing(&target)? {
+                Some(Existing::Folder) if is_folder => folders.push((source, target)),
+                Some(Existing::Other) if force && !is_folder => rename(&source, &target)?,
+                // It was not there a while ago.
+                Some(_) => return Err(Failure::Exists(target, 1)),
+                None => rename(&source, &target)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", to.display())))
+}
