@@ -199,15 +199,15 @@ pub enum Error {
 
     /// Compressed content that cannot be decompressed.
     #[error(
-        "the data compressed with {codec} for byte {file_offset} and what follows, at byte {offset:#x} of the volume, are \
-         damaged; fetch the image again"
+        "the data compressed with {codec} for byte {file_offset} and what follows, {}, are damaged; fetch the image again",
+        if *offset == 0 { "in the file's record".into() } else { format!("at byte {offset:#x} of the volume") }
     )]
     Compressed {
         /// The compression, by the name that Windows gives it.
         codec: &'static str,
         /// The first byte of the content that it becomes.
         file_offset: u64,
-        /// Byte offset in the volume; 0 where it cannot be told.
+        /// Byte offset in the volume; 0 for data in the file's record.
         offset: u64,
         /// What is wrong.
         source: Corrupt,

@@ -196,6 +196,8 @@ fn what_is_not_read_is_told_once_and_never_given_as_something_else() {
         overlay.to_string(),
         "overlay-filter.bin: compressed with WOF (CompactOS), but its stream WofCompressedData is missing or too short"
     );
+    let unknown = tree.notes().iter().find(|note| note.path == "unknown-tag.bin").unwrap();
+    assert!(unknown.to_string().contains("the reparse point 0x8000001b (APPEXECLINK)"), "{unknown}");
     let mut others: Vec<_> = tree.notes().iter().map(|note| (note.path.clone(), note.reason)).collect();
     others.retain(|(path, _)| !expected.iter().any(|(known, ..)| known == path));
     let long = "€".repeat(100);

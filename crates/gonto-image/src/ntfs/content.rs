@@ -56,7 +56,7 @@ impl Data {
         }
     }
 
-    /// Where on the volume a byte lies, for messages; 0 when it lies in no cluster.
+    /// Where on the volume a byte lies, for messages; 0 when it lies in the record, or in a hole.
     pub(crate) fn place(&self, geometry: &Geometry, offset: u64) -> u64 {
         let Stream::Mapped(mapped) = &self.stream else { return 0 };
         let extent = mapped.runs.from(Vcn(offset / geometry.cluster_size));

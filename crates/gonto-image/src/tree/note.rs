@@ -94,13 +94,11 @@ impl fmt::Display for Reason {
                 f.write_str("a placeholder whose content lies in a cloud, not in the image")
             }
             Self::ReparsedFile(tag) => {
-                write!(f, "a file with the reparse point {tag:#010x}, which is not read")
+                write!(f, "a file with the reparse point {}, which is not read", Tag(*tag))
             }
             Self::ReparsedDirectory(tag) => {
-                write!(
-                    f,
-                    "a directory with the reparse point {tag:#010x}, which may hide what it really holds"
-                )
+                let tag = Tag(*tag);
+                write!(f, "a directory with the reparse point {tag}, which may hide what it really holds")
             }
             Self::BrokenLink => f.write_str("a link without a target that can be followed"),
             Self::LinkOutside => f.write_str("a link that points out of the volume"),
@@ -120,6 +118,32 @@ impl fmt::Display for Reason {
                 "larger than its partition or image; what lies behind the end is missing and cannot be read",
             ),
         }
+    }
+}
+
+/// A reparse tag, by the name that it has in \[MS-FSCC\] 2.1.2.1 if it is one that is met.
+struct Tag(u32);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(tag) = self;
+        let name = match tag {
+            0xc000_0004 => "HSM",
+            0x8000_0006 => "HSM2",
+            0x8000_0007 => "SIS",
+            0x8000_0008 => "WIM",
+            0x8000_000a => "DFS",
+            0x8000_0013 => "DEDUP",
+            0x8000_0014 => "NFS",
+            0x8000_0017 => "WOF",
+            0x8000_0018 | 0x9000_1018 => "WCI",
+            0x8000_001b => "APPEXECLINK",
+            0x9000_001c => "PROJFS",
+            0x8000_001e => "STORAGE_SYNC",
+            0x8000_0021 => "ONEDRIVE",
+            _ => return write!(f, "{tag:#010x}"),
+        };
+        write!(f, "{tag:#010x} ({name})")
     }
 }
 
