@@ -26,6 +26,20 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The end of a volume is missing, with something in it that all of the tree needs.
+    #[error(
+        "the volume is cut short: it says that it has {size} bytes, and {there} of them are in its partition or image; \
+         fetch the image again"
+    )]
+    CutVolume {
+        /// Bytes of the volume as its boot sector has them.
+        size: u64,
+        /// Bytes that are there.
+        there: u64,
+        /// What could not be read.
+        source: Box<Error>,
+    },
+
     /// A sound image of a kind that is recognised, but not read.
     #[error("{what} is not read{}: {remedy}", if *.yet { " yet" } else { "" })]
     Unsupported {
@@ -232,6 +246,16 @@ pub enum Error {
         /// How many would be read.
         limit: u64,
     },
+}
+
+impl Error {
+    /// Whether the reason of it all is that the source ends before.
+    pub(crate) fn is_about_the_end(&self) -> bool {
+        let sources = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        sources
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .any(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    }
 }
 
 /// A checksum that is wrong, in a structure whose place is not known: the caller adds the place and makes an [`Error`] of it.

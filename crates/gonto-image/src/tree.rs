@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::container::VirtualDisk;
 use crate::error::Error;
 use crate::filesystem::Volume;
-use crate::ntfs::boot::Geometry;
+use crate::ntfs::boot::{Boot, Geometry};
 use crate::ntfs::mft::Mft;
 use crate::ntfs::unit_cache::UnitCache;
 use crate::options::Options;
@@ -97,7 +97,9 @@ impl FileTree {
     /// # Errors
     /// As [`open_with`](Self::open_with).
     pub fn read(volume: &Volume, options: &Options) -> Result<Self, Error> {
-        build::build(&Mft::open(volume.bytes().clone())?, options.damage)
+        let bytes = volume.bytes();
+        let tree = Mft::open(bytes.clone()).and_then(|mft| build::build(&mft, options.damage));
+        tree.map_err(|error| cut_short(bytes.as_ref(), error))
     }
 
     /// The directory that everything lies in.
@@ -242,6 +244,17 @@ impl FileTree {
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
+    }
+}
+
+/// Tells why something lies behind the end: because the volume does not end there.
+fn cut_short(volume: &dyn ReadAt, error: Error) -> Error {
+    let there = volume.size();
+    match Boot::read(volume) {
+        Ok(Boot { geometry, .. }) if geometry.size > there && error.is_about_the_end() => {
+            Error::CutVolume { size: geometry.size, there, source: Box::new(error) }
+        }
+        _ => error,
     }
 }
 

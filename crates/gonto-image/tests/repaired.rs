@@ -118,7 +118,11 @@ fn a_volume_that_is_larger_than_its_partition_misses_only_what_lies_behind_the_e
     let mut cut = volume();
     let used = cut[..cut.len() - 512].chunks(512).rposition(|sector| sector.iter().any(|byte| *byte != 0));
     cut.truncate(used.unwrap() * 512);
-    assert_tells(&refusal(cut.clone()), &["cannot show", "cannot read", "behind the end of the image"]);
+    let size = volume().len() - 512;
+    let says =
+        format!("the volume is cut short: it says that it has {size} bytes, and {} of them", cut.len());
+    let words = [&says, "cannot show", "cannot read", "behind the end of the image"];
+    assert_tells(&refusal(cut.clone()), &words);
     let options = Options { damage: Damage::Show, ..Options::default() };
     let tree = FileTree::open_with(Arc::new(cut), &options).unwrap();
     let damaged: Vec<&str> = tree.damage().iter().map(|damaged| damaged.path.as_str()).collect();
@@ -133,6 +137,11 @@ fn a_volume_that_is_larger_than_its_partition_misses_only_what_lies_behind_the_e
         }
     }
     assert_eq!(damaged.len(), 1, "{damaged:?}");
+
+    // Nothing but the boot sector is left.
+    let mut beginning = volume();
+    beginning.truncate(1024);
+    assert_tells(&refusal(beginning), &["the volume is cut short", "and 1024 of them", "the record of $MFT"]);
 }
 
 #[test]
