@@ -52,6 +52,14 @@ fn blocks() -> impl Strategy<Value = Vec<(Block, usize)>> {
     prop::collection::vec((kind, prop_oneof![1..50usize, 1..9000usize, Just(32 << 10)]), 1..8)
 }
 
+#[test]
+fn the_longest_codes_of_lzx_are_read_whatever_was_at_hand_before() {
+    for (before, odd) in (0..32).step_by(2).flat_map(|before| [(before, false), (before, true)]) {
+        let (input, data) = encoders::lzx_of_longest_codes(before, odd);
+        assert!(decompressed(lzx::decompress, &input, data.len()).as_ref() == Ok(&data), "{before} {odd}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 

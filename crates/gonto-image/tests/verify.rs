@@ -295,6 +295,39 @@ fn what_the_bitmap_of_the_volume_says_is_held_against_the_files() {
 }
 
 #[test]
+fn clusters_that_are_not_there_are_not_looked_for() {
+    let found = findings(|volume| {
+        // 2^53 clusters, a hole for nearly all of their bits, and one real cluster far behind the end of the image.
+        let put = |volume: &mut Patient, at: usize, value: u64| {
+            volume[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        };
+        put(volume, 0x28, 1 << 53);
+        let record = volume.record(6);
+        let data = attribute(volume, record, 0x80).unwrap();
+        let (length, used) = (volume.number(data + 4, 4), volume.number(record + 0x18, 4));
+        volume[data + 4] += 16;
+        put(volume, data + length + 16, 0xffff_ffff);
+        volume[record + 0x18..record + 0x1a]
+            .copy_from_slice(&u16::try_from(used + 16).unwrap().to_le_bytes());
+        put(volume, data + 0x18, (1 << 41) - 1);
+        for (at, bytes) in [(0x28, 1 << 50), (0x30, 1 << 50), (0x38, 1 << 50)] {
+            put(volume, data + at, bytes);
+        }
+        let hole = ((1u64 << 41) - 1).to_le_bytes();
+        let far = (1u64 << 52).to_le_bytes();
+        let pairs = [&[6], &hole[..6], &[0x71, 1], &far[..7], &[0]].concat();
+        let at = volume.pairs(record, 0x80);
+        volume[at..at + pairs.len()].copy_from_slice(&pairs);
+    });
+    let holds = |words: &[&str]| found.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(
+        holds(&["clusters 4503599627370496 to 4503599627370496 lie behind the end of the image"]),
+        "{found:#?}"
+    );
+    assert!(holds(&["(clusters.bin)", "are its own, but free in $Bitmap"]), "{found:#?}");
+}
+
+#[test]
 fn what_the_bitmap_of_the_table_says_is_held_against_the_records() {
     assert_finds(
         |volume| {

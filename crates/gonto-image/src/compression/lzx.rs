@@ -183,7 +183,7 @@ impl<'i> Decoder<'i> {
     ) -> Result<(), Corrupt> {
         let Self { bits, main, length, aligned, recent, .. } = self;
         while at < output.len() {
-            // Three codes of 16 bits are there after a refill.
+            // Three codes of 16 bits are there after a refill: two literals, or one and a match with its length or distance.
             bits.refill();
             let mut symbol = decode(main, bits)?;
             if symbol < LITERALS {
@@ -212,6 +212,8 @@ impl<'i> Decoder<'i> {
             } else {
                 let extra = EXTRA_BITS[slot % SLOTS];
                 let above_base = if ALIGNED && extra >= 3 {
+                    // Two codes of 16 bits, 10 bits and a code of 7 are one bit more than a refill gives.
+                    bits.refill();
                     let high = bits.read(extra - 3) << 3;
                     high + decode(aligned, bits)?
                 } else {

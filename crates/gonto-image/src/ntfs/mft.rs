@@ -35,9 +35,10 @@ pub(crate) struct Copies {
     pub(crate) mft: bool,
 }
 
-/// Attribute lists, reparse points and extended attributes that lie in clusters: no volume has more of them. The limit
-/// keeps a million records that all point to the same clusters from being followed one by one.
-const MOST_SMALL_READS: u64 = 1 << 30;
+/// Attribute lists, reparse points and extended attributes that lie in clusters: no volume has more of them, as nearly all lie in
+/// records. The limit keeps a million records that all point to the same clusters from being followed one by one, and what
+/// they say from being kept a million times.
+const MOST_SMALL_READS: u64 = 256 << 20;
 
 /// 64 GiB of records of 1 KiB. The scan keeps four bytes for each, even for those that are not in use.
 const MOST_RECORDS: u64 = 1 << 26;

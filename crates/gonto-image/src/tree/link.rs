@@ -19,8 +19,10 @@ pub(super) fn resolve(tree: &mut FileTree, links: Vec<(NodeId, Reparse)>) {
         let usable = (1..=LONGEST_TARGET).contains(&target.len()) && !target.contains(&0);
         let reason = if usable { reason } else { Some(Reason::BrokenLink) };
         if let Some(reason) = reason {
-            let path = tree.path(id);
-            tree.notes.add(reason, || path);
+            // The path is searched for, which is only worth it for the notes that are kept.
+            let mut notes = std::mem::take(&mut tree.notes);
+            notes.add(reason, || tree.path(id));
+            tree.notes = notes;
         }
         let node = &mut tree.nodes[id.index()];
         if reason == Some(Reason::BrokenLink) {

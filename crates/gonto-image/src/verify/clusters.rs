@@ -11,6 +11,10 @@ use crate::ntfs::{BITMAP_RECORD, Vcn};
 /// How much of `$Bitmap` is compared at a time.
 const CHUNK: u64 = 256 << 10;
 
+/// How much of it is read at all: Windows makes no volume of more than 2^32 clusters. The limit keeps a bitmap whose runs all name
+/// the same clusters from being read for ever.
+const MOST_READ: u64 = 1 << 32 >> 3;
+
 /// Compares all claims, which are sorted on the way.
 pub(super) fn verify(mft: &Mft, inodes: &Inodes, survey: &mut Survey, findings: &mut Findings) {
     survey.claims.sort_unstable();
@@ -75,16 +79,28 @@ struct Comparison<'c> {
 
 impl Comparison<'_> {
     fn run(&mut self, findings: &mut Findings) {
-        let clusters = self.mft.geometry.clusters;
-        let size = self.bitmap.size().min(clusters.div_ceil(8));
-        let mut at = 0;
+        let geometry = &self.mft.geometry;
+        // There may be any number of clusters behind the end of the image. Who claims them was told.
+        let there = self.mft.volume.size().div_ceil(geometry.cluster_size).min(geometry.clusters);
+        let size = self.bitmap.size().min(there.div_ceil(8));
+        let (mut at, mut read) = (0, 0);
         let mut buf = Vec::new();
         let mut expected = Vec::new();
         while at < size {
             let zeroes = self.zeroes(at).min(size - at);
-            if zeroes > 0 && self.owners(at * 8, (at + zeroes) * 8).is_empty() {
+            if zeroes > 0 {
+                self.tell_all_missing(at * 8, (at + zeroes) * 8, findings);
                 at += zeroes;
                 continue;
+            }
+            if read >= MOST_READ {
+                findings.warning(
+                    BITMAP_RECORD,
+                    format_args!(
+                        "more clusters than Windows counts: $Bitmap was not compared from byte {at:#x} on"
+                    ),
+                );
+                return;
             }
             let length = CHUNK.min(size - at);
             buf.resize(usize::try_from(length).unwrap_or(0), 0);
@@ -99,6 +115,7 @@ impl Comparison<'_> {
                 self.compare(at * 8, &buf, &expected, findings);
             }
             at += length;
+            read += length;
         }
     }
 
@@ -144,45 +161,46 @@ impl Comparison<'_> {
     }
 
     fn compare(&mut self, start: u64, found: &[u8], expected: &[u8], findings: &mut Findings) {
-        let clusters = self.mft.geometry.clusters;
-        // The file that the last cluster belonged to which should not be free, that cluster, and how many there were.
-        let mut missing: Option<(u64, u64, u64)> = None;
-        for (byte, (found, expected)) in found.iter().zip(expected).enumerate().filter(|(_, (a, b))| a != b) {
-            for bit in (0..8).filter(|bit| (found ^ expected) >> bit & 1 == 1) {
-                let cluster = start + byte as u64 * 8 + bit;
-                if cluster >= clusters {
-                    // The bits behind the last cluster are set, so that nobody takes these clusters.
-                    break;
-                }
-                if found >> bit & 1 == 1 {
-                    if self.lost == 0 {
-                        self.first_lost = cluster;
-                    }
-                    self.lost += 1;
-                    continue;
-                }
-                let owner = self.owners(cluster, cluster + 1).first().map_or(0, |claim| claim.record);
-                match &mut missing {
-                    Some((record, first, count)) if *record == owner && *first + *count == cluster => {
-                        *count += 1;
-                    }
-                    _ => {
-                        tell_missing(missing.take(), findings);
-                        missing = Some((owner, cluster, 1));
-                    }
+        for (byte, (found, expected)) in (0..).zip(found.iter().zip(expected)) {
+            let mut lost = found & !expected;
+            let first = start + byte * 8;
+            // The bits behind the last cluster are set, so that nobody takes these clusters.
+            if let Some(left @ 0..8) = self.mft.geometry.clusters.checked_sub(first) {
+                lost &= !(0xff << left);
+            }
+            if lost != 0 && self.lost == 0 {
+                self.first_lost = first + u64::from(lost.trailing_zeros());
+            }
+            self.lost += u64::from(lost.count_ones());
+        }
+        let end = start + found.len() as u64 * 8;
+        for claim in self.owners(start, end) {
+            // The clusters from here on that should not be free, up to the last one that was looked at.
+            let mut missing = None;
+            for cluster in claim.start.max(start)..claim.end.min(end) {
+                let bit = usize::try_from(cluster - start).unwrap_or(0);
+                if found[bit / 8] >> (bit % 8) & 1 == 0 {
+                    missing.get_or_insert(cluster);
+                } else if let Some(first) = missing.take() {
+                    tell_missing(claim.record, first, cluster, findings);
                 }
             }
+            if let Some(first) = missing {
+                tell_missing(claim.record, first, claim.end.min(end), findings);
+            }
         }
-        tell_missing(missing, findings);
+    }
+
+    /// Tells of all owners of some clusters, which are free in `$Bitmap`.
+    fn tell_all_missing(&self, start: u64, end: u64, findings: &mut Findings) {
+        for claim in self.owners(start, end) {
+            tell_missing(claim.record, claim.start.max(start), claim.end.min(end), findings);
+        }
     }
 }
 
-fn tell_missing(missing: Option<(u64, u64, u64)>, findings: &mut Findings) {
-    if let Some((record, first, count)) = missing {
-        let clusters = counted(count, "cluster");
-        findings.error(
-            record,
-            format_args!("{clusters} from cluster {first} on are its own, but free in $Bitmap"),
-        );
-    }
+fn tell_missing(record: u64, first: u64, end: u64, findings: &mut Findings) {
+    let clusters = counted(end - first, "cluster");
+    findings
+        .error(record, format_args!("{clusters} from cluster {first} on are its own, but free in $Bitmap"));
 }

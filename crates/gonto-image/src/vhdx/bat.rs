@@ -63,7 +63,7 @@ pub(super) fn read_table(
     let present = places.len() as u64;
     let bitmaps = find_bitmaps(&mut entries, &layout, &partial, &mut places)?;
     refuse_shared_places(&entries, &layout, &mut places, &regions.taken)?;
-    Ok(BlockTable { blocks, total: layout.block_count, present, partial, bitmaps })
+    Ok(BlockTable { blocks: blocks.finish(), total: layout.block_count, present, partial, bitmaps })
 }
 
 /// What the table has to be for the disk.

@@ -22,7 +22,8 @@ pub(super) struct Disk {
     block_size: u64,
     sector_size: u64,
     blocks: Table,
-    /// The partial blocks by ascending number, and which of their sectors are in the file.
+    /// The partial blocks by ascending number, and which of their sectors are in the file. Those of which no sector is are left
+    /// out.
     partial: Box<[(u64, SectorBitmap)]>,
     parent: Option<Below>,
 }
@@ -36,9 +37,9 @@ impl Disk {
         parent: Option<Below>,
     ) -> Result<Self, Error> {
         let bitmaps = table.partial.iter().zip(&table.bitmaps);
-        let partial = bitmaps.map(|(number, chunk)| {
-            let bitmap = read_bitmap(file.as_ref(), metadata, *number, *chunk)?;
-            Ok((*number, bitmap))
+        let partial = bitmaps.filter_map(|(number, chunk)| {
+            let bitmap = read_bitmap(file.as_ref(), metadata, *number, *chunk);
+            bitmap.map(|bitmap| Some((*number, bitmap?))).transpose()
         });
         let partial = partial.collect::<Result<_, Error>>()?;
         Ok(Self {
@@ -99,22 +100,28 @@ enum From {
 /// The biggest block with the smallest sectors.
 const MOST_SECTORS: usize = (256 << 20) / 512;
 
-/// `chunk` is the byte offset in the file of the sector bitmap of the block's chunk.
+/// Which sectors of a partial block are in the file; `None` when none is. `chunk` is the byte offset in the file of the sector
+/// bitmap of the block's chunk.
 fn read_bitmap(
     file: &dyn ReadAt,
     metadata: &Metadata,
     number: u64,
     chunk: u64,
-) -> Result<SectorBitmap, Error> {
+) -> Result<Option<SectorBitmap>, Error> {
     let sectors = metadata.block_size / u64::from(metadata.logical_sector_size);
     let inside_chunk = number % (SECTORS_PER_BITMAP / sectors);
     let sectors = usize::try_from(sectors).unwrap_or(usize::MAX).min(MOST_SECTORS);
+    let offset = chunk + inside_chunk * (sectors / 8) as u64;
+    // A log of a few bytes can make a file of petabytes that are zero, and a block of 256 MiB has a bitmap of 64 KiB.
+    if file.extent(offset).zeroes() >= (sectors / 8) as u64 {
+        return Ok(None);
+    }
     let mut bits = vec![0; sectors / 8];
-    let offset = chunk + inside_chunk * bits.len() as u64;
     read(file, "a VHDX sector bitmap", &mut bits, offset)?;
     // The first sector is the lowest bit here, and the highest in the bitmap of a VHD.
     bits.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
-    Ok(SectorBitmap::new(&bits, sectors))
+    let bitmap = SectorBitmap::new(&bits, sectors);
+    Ok(bitmap.next_written(0).is_some().then_some(bitmap))
 }
 
 impl ReadAt for Disk {

@@ -19,6 +19,9 @@ pub(super) enum Block {
 /// a page whose blocks are all alike keeps one: memory grows with what the table in the file really says.
 pub(super) struct Table {
     pages: Vec<Page>,
+    /// For each page the one behind the pages from there on that are all the same. Who reads a few bytes does not wait for a walk
+    /// through all of a huge disk.
+    ends: Vec<usize>,
     block_count: u64,
 }
 
@@ -32,7 +35,7 @@ pub(super) const PAGE: usize = 1024;
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { pages: Vec::new(), block_count: 0 }
+        Self { pages: Vec::new(), ends: Vec::new(), block_count: 0 }
     }
 
     /// Adds a page of `count` blocks that are all the same.
@@ -60,19 +63,36 @@ impl Table {
         }
     }
 
+    /// The table is complete.
+    pub(super) fn finish(mut self) -> Self {
+        self.ends = (1..=self.pages.len()).collect();
+        for page in (1..self.pages.len()).rev() {
+            if let [Page::Same(one), Page::Same(next)] = &self.pages[page - 1..=page]
+                && one == next
+            {
+                self.ends[page - 1] = self.ends[page];
+            }
+        }
+        self
+    }
+
     /// How many blocks from `number` on are zero, or are the parent's, as that one is.
     pub(super) fn run(&self, number: u64) -> u64 {
         let block = self.block(number);
-        let mut end = number + 1;
+        let mut end = number;
         while end < self.block_count && self.block(end) == block {
-            end += if self.begins_same_page(end) { PAGE as u64 } else { 1 };
+            end = self.end_of_same(end).unwrap_or(end + 1);
         }
         end.min(self.block_count) - number
     }
 
-    fn begins_same_page(&self, number: u64) -> bool {
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        number.is_multiple_of(PAGE) && matches!(self.pages.get(number / PAGE), Some(Page::Same(_)))
+    /// The block behind all pages that are the same as that of block `number`; `None` where its page holds several kinds.
+    fn end_of_same(&self, number: u64) -> Option<u64> {
+        let page = usize::try_from(number).unwrap_or(usize::MAX) / PAGE;
+        match self.pages.get(page)? {
+            Page::Same(_) => self.ends.get(page).map(|end| (end * PAGE) as u64),
+            Page::Each(_) => None,
+        }
     }
 }
 
@@ -90,6 +110,7 @@ mod tests {
         mixed[5] = Block::Present(7);
         table.push(mixed);
         table.push(vec![Block::Below; 3]);
+        let table = table.finish();
         assert_eq!([table.run(0), table.run(page), table.run(2 * page + 1)], [2 * page + 5, page + 5, 4]);
         assert_eq!(table.run(2 * page + 6), page - 6);
         assert_eq!([table.run(3 * page), table.run(3 * page + 2)], [3, 1]);

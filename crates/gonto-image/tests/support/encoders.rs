@@ -210,6 +210,45 @@ pub(crate) fn lzx(data: &[u8], blocks: &[(Block, usize)]) -> Vec<u8> {
     encoder.out
 }
 
+/// LZX with the longest codes that there are, one behind the other: a literal, a match, its distance. Returns what that becomes as
+/// well. `before` literals of a bit come first, and another of two bits and one where `odd`: what a reader has at hand depends on them.
+pub(crate) fn lzx_of_longest_codes(before: usize, odd: bool) -> (Vec<u8>, Vec<u8>) {
+    let mut data: Vec<u8> = (0..20_000u32).map(|at| ((at * at) >> 7).to_le_bytes()[0] & 0x7f).collect();
+    let mut input = lzx(&data, &[(Block::Uncompressed, data.len())]);
+    let literals: Vec<u8> = std::iter::repeat_n(b'A', before)
+        .chain(odd.then_some(b"AC").into_iter().flatten().copied())
+        .collect();
+    let (distance, length) = (16_384 + 7 - 2, 2);
+    let (slot, (value, count)) = slot_of(distance + 2);
+    let matched = 256 + slot * 8;
+    let (mut main, mut low) = (vec![0; 496], vec![0; 8]);
+    // One code of each length, and two of the longest.
+    let short = [usize::from(b'A'), usize::from(b'C')].into_iter().chain(128..141);
+    for (length, symbol) in (1..).zip(short).chain([(16, usize::from(b'B')), (16, matched)]) {
+        main[symbol] = length;
+    }
+    for (length, symbol) in (1..8).zip(0..).chain([(7, 7)]) {
+        low[symbol] = length;
+    }
+    let mut bits = PlainBits::default();
+    bits.bits(2, 3);
+    bits.bits(literals.len() + 1 + length, 17);
+    low.iter().for_each(|length| bits.bits(usize::from(*length), 3));
+    write_lengths(&mut bits, &[0; 256], &main[..256]);
+    write_lengths(&mut bits, &[0; 240], &main[256..]);
+    write_lengths(&mut bits, &[0; 249], &[0; 249]);
+    for literal in literals.iter().chain(b"B") {
+        bits.code(&codes(&main), usize::from(*literal));
+        data.push(*literal);
+    }
+    bits.code(&codes(&main), matched);
+    bits.bits(value >> 3, count - 3);
+    bits.code(&codes(&low), value & 7);
+    data.extend_from_within(data.len() - distance..data.len() - distance + length);
+    input.extend(bits.finish());
+    (input, data)
+}
+
 /// Bits in words, with nothing between them.
 #[derive(Default)]
 struct PlainBits {

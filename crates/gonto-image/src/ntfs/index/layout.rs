@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::boot::Geometry;
 use super::super::stream::{Mapped, read_runs};
-use super::super::{field, fixup};
+use super::super::{Vcn, field, fixup};
 use crate::error::{Error, Mismatch};
 use crate::source::ReadAt;
 
@@ -62,7 +62,8 @@ impl<'p> Layout<'p> {
     }
 
     /// Reads all blocks that lie in clusters, in ascending order, and gives each to `visit` with its fixups undone, or what is
-    /// wrong with it. Holes hold no blocks, so that an index which claims to be huge costs no more than its clusters.
+    /// wrong with it. Holes, and clusters that the disk says are zero, hold no blocks, so that an index which claims to be huge
+    /// costs no more than the image holds.
     pub(crate) fn each_block(
         &self,
         volume: &dyn ReadAt,
@@ -71,6 +72,9 @@ impl<'p> Layout<'p> {
     ) {
         let mut buf = Vec::new();
         for batch in self.batches(geometry) {
+            if self.is_zero(volume, geometry, &batch) {
+                continue;
+            }
             if self.read(volume, geometry, &batch, &mut buf).is_ok() {
                 for (number, block) in batch.zip(buf.chunks_exact_mut(self.block_size)) {
                     visit(number, self.check(block, number));
@@ -103,6 +107,18 @@ impl<'p> Layout<'p> {
             }
         }
         batches
+    }
+
+    /// Whether some blocks are known to be zero without reading them.
+    fn is_zero(&self, volume: &dyn ReadAt, geometry: &Geometry, blocks: &Range<u64>) -> bool {
+        let (start, end) = (self.offset(blocks.start), self.offset(blocks.end));
+        let inside = start % geometry.cluster_size;
+        let Some(extent) = self.allocation.runs.from(Vcn(start / geometry.cluster_size)) else {
+            return false;
+        };
+        let rest = extent.length.saturating_mul(geometry.cluster_size).saturating_sub(inside);
+        let zeroes = extent.lcn.map_or(rest, |lcn| volume.extent(geometry.offset(lcn) + inside).zeroes());
+        zeroes.min(rest) >= end - start
     }
 
     fn read(

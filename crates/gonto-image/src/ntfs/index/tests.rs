@@ -4,6 +4,7 @@ use super::super::runs::Assembly;
 use super::super::stream::Mapped;
 use super::super::{Vcn, attribute::Sizes};
 use super::*;
+use crate::source::{Extent, Place};
 
 const LAST: u16 = 2;
 
@@ -146,4 +147,35 @@ fn roots_that_lie_are_refused() {
     assert!(refused(|r| *r = r[..20].into()).contains("entries between"));
     let twice = root(&[entry("a", 30, 1, None), entry("a", 31, 1, None), last(None)]);
     assert!(list(twice, &[]).unwrap_err().contains("\"a\" twice"));
+}
+
+/// A disk without a byte, of any size.
+struct Hollow(u64);
+
+impl ReadAt for Hollow {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        panic!("{} bytes at {offset} are known to be zero", buf.len())
+    }
+
+    fn size(&self) -> u64 {
+        self.0
+    }
+
+    fn extent(&self, offset: u64) -> Extent {
+        Extent { length: self.0 - offset, place: Place::Zero }
+    }
+}
+
+#[test]
+fn blocks_that_are_known_to_be_zero_are_not_read() {
+    let clusters = 1 << 20;
+    let mut assembly = Assembly::default();
+    assembly.add(&[0x13, 0, 0, 0x10, 0, 0], Vcn(0), Some(Vcn(clusters)), clusters).unwrap();
+    let sizes = Sizes { data: clusters * 512, valid: clusters * 512 };
+    let allocation = Some(Mapped { runs: assembly.finish().unwrap(), sizes });
+    let parts = IndexParts { root: root(&[last(Some(0))]), allocation, bitmap: None };
+    let geometry = Geometry::of_clusters(512, clusters);
+    let listing = Listing::read(&Hollow(clusters * 512), &geometry, DIRECTORY, &parts);
+    let damage = listing.damage.unwrap().to_string();
+    assert!(damage.contains("expected a block of its own at VCN 0, found no block there"), "{damage}");
 }

@@ -164,3 +164,31 @@ fn no_byte_of_a_log_makes_a_panic() {
         }
     }
 }
+
+#[test]
+fn bitmaps_that_the_log_makes_zero_cost_no_memory() {
+    // Blocks of 256 MiB have bitmaps of 64 KiB: all of them would be 7.5 GiB, of a file that is long only by its log.
+    let (block_size, count) = (256 << 20, 120_000);
+    let parent = Plan { id: id(2), ..Plan::new(&[Some(1)]) }.image();
+    let child = Plan { block_size, disk_size: count * u64::from(block_size), ..Plan::child(3, 2, &[]) };
+    let mut image = child.image();
+    let mut end = 1 << 30;
+    for index in 0..count / 16 * 17 {
+        let (state, length) = match index % 17 {
+            16 => (state::FULLY_PRESENT, MIB),
+            _ => (state::PARTIALLY_PRESENT, u64::from(block_size)),
+        };
+        put(&mut image, BAT_AT + usize::try_from(index).unwrap() * 8, &(end | u64::from(state)));
+        end += length;
+    }
+    edit_headers(&mut image, |header| header.log_guid = id(0x10));
+    put_log(&mut image, 0, &[LogEntry { flushed: 0, last: end, ..entry(1, 0, &[]) }.bytes()]);
+    let disk = open_with(image, &family(&[(".\\parent.vhdx", parent)])).unwrap();
+    assert_eq!(
+        disk.layers()[0].blocks,
+        Some(Blocks { size: u64::from(block_size), total: count, present: count })
+    );
+    let mut start = [0; 10];
+    disk.disk().read_at(&mut start, 100).unwrap();
+    assert_eq!(start, [1; 10]);
+}
