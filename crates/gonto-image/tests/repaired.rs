@@ -108,6 +108,21 @@ fn the_first_records_are_read_from_their_mirror() {
 }
 
 #[test]
+fn without_either_record_of_the_volume_its_files_can_still_be_shown() {
+    let sound = volume();
+    let mut both = sound.clone();
+    for table in [mft(&sound), mirror(&sound)] {
+        both[table + 3 * RECORD_SIZE..][..RECORD_SIZE].fill(0);
+    }
+    assert_tells(&refusal(both.clone()), &["NTFS record 3 is damaged", "expected the signature \"FILE\""]);
+    let options = Options { damage: Damage::Show, ..Options::default() };
+    let tree = FileTree::open_with(Arc::new(both), &options).unwrap();
+    let damaged: Vec<&str> = tree.damage().iter().map(|damaged| damaged.path.as_str()).collect();
+    assert_eq!((damaged, tree.label()), (vec!["$Volume"], ""));
+    assert_eq!(paths(&tree), paths(&FileTree::open(Arc::new(sound)).unwrap()));
+}
+
+#[test]
 fn a_volume_that_is_larger_than_its_partition_misses_only_what_lies_behind_the_end() {
     let mut larger = volume();
     larger[0x2a] = 0xff;

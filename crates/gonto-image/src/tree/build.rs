@@ -27,11 +27,17 @@ use crate::options::Damage;
 
 /// Reads everything and builds the tree.
 pub(super) fn build(mft: &Mft, damage: Damage) -> Result<FileTree, Error> {
-    let volume = VolumeRecord::read(mft)?;
+    let (volume, damaged) = match VolumeRecord::read(mft) {
+        Err(error) if damage == Damage::Show => (VolumeRecord::default(), Some(error)),
+        read => (read?, None),
+    };
     let inodes = Inodes::scan(mft);
     let listings = Listings::read(mft, &inodes);
     let mut builder = Builder::new(mft, damage, inodes, listings, &volume);
     builder.note_volume(&volume);
+    if let Some(error) = damaged {
+        builder.tree.damage.add(&Arc::new(error), || "$Volume".into());
+    }
     builder.add_root()?;
     builder.walk()?;
     let Builder { mut tree, links, .. } = builder;

@@ -48,12 +48,13 @@ impl<'i> Manifest<'i> {
         let tree = image.tree();
         let mut problems = Vec::new();
         let mut digests = HashMap::new();
-        let mut total = 0;
+        let mut total = 0u64;
         rows(tree, start, table, |row| {
             match row {
                 Row::Content { content, size, .. } => {
                     if digests.insert(content, None).is_none() {
-                        total += size;
+                        // Sparse files may be of any size.
+                        total = total.saturating_add(size);
                     }
                 }
                 Row::TooDeep { path } => problems.push(Error::too_deep(path)),
