@@ -99,7 +99,7 @@ impl FileTree {
     pub fn read(volume: &Volume, options: &Options) -> Result<Self, Error> {
         let bytes = volume.bytes();
         let tree = Mft::open(bytes.clone()).and_then(|mft| build::build(&mft, options.damage));
-        tree.map_err(|error| cut_short(bytes.as_ref(), error))
+        tree.map_err(|error| Boot::why_cut(bytes.as_ref(), error))
     }
 
     /// The directory that everything lies in.
@@ -244,17 +244,6 @@ impl FileTree {
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
-    }
-}
-
-/// Tells why something lies behind the end: because the volume does not end there.
-fn cut_short(volume: &dyn ReadAt, error: Error) -> Error {
-    let there = volume.size();
-    match Boot::read(volume) {
-        Ok(Boot { geometry, .. }) if geometry.size > there && error.is_about_the_end() => {
-            Error::CutVolume { size: geometry.size, there, source: Box::new(error) }
-        }
-        _ => error,
     }
 }
 

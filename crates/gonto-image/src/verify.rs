@@ -14,6 +14,7 @@
 
 use crate::error::Error;
 use crate::filesystem::Volume;
+use crate::ntfs::boot::Boot;
 use crate::ntfs::mft::Mft;
 use crate::ntfs::scan::Inodes;
 
@@ -37,7 +38,8 @@ use survey::Survey;
 /// When there is so little of the volume that nothing can be said about the rest: no boot sector, no `$MFT`. Everything else is a
 /// [`Finding`].
 pub fn verify(volume: &Volume) -> Result<Verification, Error> {
-    let mft = Mft::open(volume.bytes().clone())?;
+    let bytes = volume.bytes();
+    let mft = Mft::open(bytes.clone()).map_err(|error| Boot::why_cut(bytes.as_ref(), error))?;
     let mut findings = Findings::default();
     let bitmap = system::mft_bitmap(&mft, &mut findings);
     let mut survey = Survey::new(&mft, bitmap.as_deref());

@@ -10,7 +10,7 @@ mod support;
 
 use std::sync::Arc;
 
-use gonto_image::{Damage, FileTree, NodeId, Options, Reason};
+use gonto_image::{Damage, FileTree, NodeId, Options, Reason, VirtualDisk, Volume, verify};
 use support::{assert_tells, chain, content, everything, find, paths, volume};
 
 const RECORD_SIZE: usize = 1024;
@@ -156,7 +156,12 @@ fn a_volume_that_is_larger_than_its_partition_misses_only_what_lies_behind_the_e
     // Nothing but the boot sector is left.
     let mut beginning = volume();
     beginning.truncate(1024);
-    assert_tells(&refusal(beginning), &["the volume is cut short", "and 1024 of them", "the record of $MFT"]);
+    let words = ["the volume is cut short", "and 1024 of them", "the record of $MFT"];
+    assert_tells(&refusal(beginning.clone()), &words);
+    let options = Options::default();
+    let disk = VirtualDisk::open(Arc::new(beginning), &options).unwrap();
+    let Err(error) = verify(&Volume::find(&disk, &options).unwrap()) else { panic!("verified") };
+    assert_tells(&chain(&error), &words);
 }
 
 #[test]

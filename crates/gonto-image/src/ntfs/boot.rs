@@ -119,6 +119,17 @@ impl Boot {
         (sector_size, cluster_size, clusters) == (other.sector_size, other.cluster_size, other.clusters)
             && (record_size, mft, mirror) == (other.record_size, other.mft, other.mirror)
     }
+
+    /// Tells why something lies behind the end of `volume`, if it is because the volume does not end there.
+    pub(crate) fn why_cut(volume: &dyn ReadAt, error: Error) -> Error {
+        let there = volume.size();
+        match Self::read(volume) {
+            Ok(Self { geometry, .. }) if geometry.size > there && error.is_about_the_end() => {
+                Error::CutVolume { size: geometry.size, there, source: Box::new(error) }
+            }
+            _ => error,
+        }
+    }
 }
 
 impl Geometry {
