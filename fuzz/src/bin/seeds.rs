@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: seeds FOLDER IMAGE…")?;
     write_codec_seeds(Path::new(&folder))?;
+    let mut too_big = 0;
     for path in arguments {
         let path = Path::new(&path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -32,13 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (target, seed) in seeds(&files) {
             let input = seed.encode();
             if input.len() > BIGGEST_SEED {
-                eprintln!("{name}: {target}: {} bytes are too many", input.len());
+                too_big += 1;
                 continue;
             }
             let folder = Path::new(&folder).join(target);
             fs::create_dir_all(&folder)?;
             fs::write(folder.join(&name), &input)?;
         }
+    }
+    if too_big > 0 {
+        eprintln!("{too_big} inputs of more than {BIGGEST_SEED} bytes were left out");
     }
     Ok(())
 }
