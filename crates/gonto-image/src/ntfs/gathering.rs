@@ -89,6 +89,11 @@ impl Gathering {
         self.assembly.so_far()
     }
 
+    /// Brings what was known of the runs up to date.
+    pub(crate) fn catch_up(&self, known: &mut Runs) {
+        self.assembly.catch_up(known);
+    }
+
     /// The attribute, with runs that reach over its size; `None` when there is none.
     pub(crate) fn finish(self, geometry: &Geometry) -> Result<Option<Data>, Mismatch> {
         let at = self.at;

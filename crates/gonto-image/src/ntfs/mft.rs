@@ -105,7 +105,7 @@ impl Mft {
             for reference in records {
                 let at = reference.record.saturating_mul(mft.geometry.record_size as u64);
                 if mft.runs.from(Vcn(at / mft.geometry.cluster_size)).is_none() {
-                    mft.runs = parts.data.so_far();
+                    parts.data.catch_up(&mut mft.runs);
                 }
                 mft.read_extension(reference, Reference { record: 0, sequence }, &mut parts)?;
             }

@@ -33,7 +33,7 @@ pub(crate) struct Runs {
 enum Kept {
     /// The place of the run.
     One(u64),
-    Many(Box<[Run]>),
+    Many(Vec<Run>),
 }
 
 /// A piece of a stream on the volume.
@@ -45,10 +45,13 @@ pub(crate) struct Extent {
 }
 
 impl Runs {
-    fn new(runs: Vec<Run>, end: u64) -> Self {
+    fn new(mut runs: Vec<Run>, end: u64) -> Self {
         let runs = match runs.as_slice() {
             [run] if run.start == Vcn(0) => Kept::One(run.place),
-            _ => Kept::Many(runs.into_boxed_slice()),
+            _ => {
+                runs.shrink_to_fit();
+                Kept::Many(runs)
+            }
         };
         Self { runs, end: Vcn(end) }
     }
@@ -81,7 +84,7 @@ impl Runs {
     pub(crate) fn memory(&self) -> usize {
         match &self.runs {
             Kept::One(_) => 0,
-            Kept::Many(runs) => size_of_val::<[Run]>(runs),
+            Kept::Many(runs) => size_of_val(runs.as_slice()),
         }
     }
 
@@ -159,6 +162,16 @@ impl Assembly {
     /// What is known so far: all clusters before the first missing piece.
     pub(crate) fn so_far(&self) -> Runs {
         Runs::new(self.runs.clone(), self.end)
+    }
+
+    /// Adds to what was [`known`](Self::so_far) before what has come since. Only that is copied: `$MFT` may have ten thousand
+    /// pieces, and each may be needed to find the next one.
+    pub(crate) fn catch_up(&self, known: &mut Runs) {
+        match &mut known.runs {
+            Kept::Many(runs) => runs.extend_from_slice(self.runs.get(runs.len()..).unwrap_or_default()),
+            Kept::One(_) => *known = self.so_far(),
+        }
+        known.end = Vcn(self.end);
     }
 
     /// The whole stream.
@@ -273,6 +286,21 @@ mod tests {
         let expected = [(Some(10), 2), (Some(50), 3), (Some(30), 1)];
         assert_eq!(stream(&[(&first, 0, 2), (&second, 2, 5), (&third, 5, 6)]).unwrap(), expected);
         assert_eq!(stream(&[(&third, 5, 6), (&second, 2, 5), (&first, 0, 2)]), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn catching_up_leads_to_what_is_known_so_far() {
+        let pieces =
+            [([0x11, 2, 10, 0], 0), ([0x11, 1, 30, 0], 5), ([0x11, 3, 50, 0], 2), ([0x11, 4, 70, 0], 6)];
+        let mut assembly = Assembly::default();
+        let mut known = assembly.so_far();
+        for (pairs, lowest) in pieces {
+            assembly.add(&pairs, Vcn(lowest), None, CLUSTERS).unwrap();
+            assembly.catch_up(&mut known);
+            assert_eq!(known.extents().collect::<Vec<_>>(), assembly.so_far().extents().collect::<Vec<_>>());
+            assert_eq!(known.end, assembly.so_far().end);
+        }
+        assert_eq!(known.from(Vcn(9)), Some(Extent { lcn: Some(Lcn(73)), length: 1 }));
     }
 
     #[test]
