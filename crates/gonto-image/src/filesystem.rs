@@ -121,7 +121,7 @@ fn choose(disk: &Arc<dyn ReadAt>, table: &Table, options: &Options) -> Result<Fo
         })?;
         return look_into(disk, table, partition)?.map_err(|other| match other {
             Some(other) => other.refusal(),
-            None => Error::NoVolume { found: format!("{partition} is not formatted") },
+            None => Error::NoVolume { found: format!("{partition} holds no file system that is known") },
         });
     }
     let mut problem = None;
@@ -139,8 +139,12 @@ fn choose(disk: &Arc<dyn ReadAt>, table: &Table, options: &Options) -> Result<Fo
     }
     Err(problem.or_else(|| damage(table)).unwrap_or_else(|| Error::NoVolume {
         found: match table.partitions() {
-            [only] => format!("{} with {only}, which is not formatted", table.name()),
-            all => format!("{} with {} partitions, none of them formatted", table.name(), all.len()),
+            [only] => format!("{} with {only}, which holds no file system that is known", table.name()),
+            all => format!(
+                "{} with {} partitions, none of them with a file system that is known",
+                table.name(),
+                all.len()
+            ),
         },
     }))
 }
@@ -198,7 +202,10 @@ fn open(
             offset: partition.start,
             expected: format!("partition {} inside the disk of {} bytes", partition.number, disk.size())
                 .into(),
-            found: format!("{} bytes from byte {} on", partition.size, partition.start),
+            found: format!(
+                "{} bytes from byte {} on: the disk may be cut short",
+                partition.size, partition.start
+            ),
         }),
     }
 }

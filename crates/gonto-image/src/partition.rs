@@ -178,7 +178,22 @@ pub(crate) fn read(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Option
 }
 
 fn gpt_without_mbr(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Options) -> Result<Table, Error> {
-    if gpt::has_primary_signature(disk)? { gpt::read(disk, sector_size, options) } else { Ok(Table::none()) }
+    if gpt::has_primary_signature(disk)? || is_erased(disk)? && gpt::has_backup_signature(disk)? {
+        gpt::read(disk, sector_size, options)
+    } else {
+        Ok(Table::none())
+    }
+}
+
+/// Whether the start of the disk was overwritten with zeroes, both tables included. Where anything is left of it, a backup at
+/// the end may be older than that.
+fn is_erased(disk: &dyn ReadAt) -> Result<bool, Error> {
+    let mut start = [0; 4096];
+    if disk.size() < start.len() as u64 {
+        return Ok(false);
+    }
+    read_part(disk, "the start of the disk", &mut start, 0)?;
+    Ok(start.iter().all(|byte| *byte == 0))
 }
 
 /// Reads a part of a partition table.

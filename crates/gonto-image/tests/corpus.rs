@@ -324,7 +324,7 @@ const REFUSED: [(&str, &str); 20] = [
     ("util-linux/bitlocker-win7.raw", "BitLocker"),
     ("dfvfs/mbr.raw", "ext2/3/4"),
     ("dfvfs/gpt.raw", "ext2/3/4"),
-    ("dfir_ntfs/mbr-win-512.raw", "MBR with 7 partitions, none of them formatted"),
+    ("dfir_ntfs/mbr-win-512.raw", "MBR with 7 partitions, none of them with a file system that is known"),
     ("dfir_ntfs/gpt-512-0p.raw", "GPT and no partition was found"),
     ("dfir_ntfs/gpt-512-3p.raw", "no NTFS volume"),
     ("qemu/hyperv2012r2-dynamic.vhd", "no NTFS volume"),

@@ -66,7 +66,9 @@ fn a_partition_can_be_chosen_whatever_it_is_for() {
         assert_eq!(volume.partition().unwrap().number, number);
     }
     let message = |number| chosen(number).err().unwrap().to_string();
-    assert!(message(4).contains("partition 4 (Linux file system, 2560 bytes) is not formatted"));
+    assert!(
+        message(4).contains("partition 4 (Linux file system, 2560 bytes) holds no file system that is known")
+    );
     let none = message(5);
     assert!(none.starts_with("there is no partition 5: the disk has partition 1 (EFI system, 4608 bytes), "));
     let bare: Arc<dyn ReadAt> = Arc::new([&b"\xeb\x52\x90NTFS    "[..], &[0; 5000]].concat());

@@ -75,6 +75,20 @@ pub(super) fn has_primary_signature(disk: &dyn ReadAt) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// Whether the signature stands where the backup of a header of some sector size would be.
+pub(super) fn has_backup_signature(disk: &dyn ReadAt) -> Result<bool, Error> {
+    for sector in SECTOR_SIZES.map(u64::from) {
+        let mut signature = [0; 8];
+        if let Some(at) = disk.size().checked_sub(sector) {
+            read_part(disk, "the GPT header", &mut signature, at / sector * sector)?;
+        }
+        if signature == SIGNATURE {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads the table; where the primary one is damaged, its backup at the end of the disk.
 pub(super) fn read(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Options) -> Result<Table, Error> {
     let mut primary_problem = None;

@@ -89,6 +89,21 @@ fn the_backup_stands_in_for_a_damaged_primary() {
     }
 }
 
+/// Somebody wrote zeroes over the start of the disk.
+#[test]
+fn the_backup_is_all_that_is_needed_when_the_start_is_erased() {
+    for sector in [512, 4096] {
+        let mut disk = disk(sector, &[(BASIC_DATA, 60, 69)]);
+        disk[..8 * sector].fill(0);
+        let s = sector as u64;
+        assert_eq!(found(&disk), [(1, 60 * s, 10 * s, Role::Data)]);
+        assert!(told(&table(&disk).unwrap())[0].starts_with("the GPT's header"), "{sector}");
+        // With anything left of the start, it may be that of another table, older than what is there now.
+        disk[3] = 1;
+        assert_eq!(table(&disk).unwrap().scheme(), Scheme::None);
+    }
+}
+
 #[test]
 fn a_table_that_is_damaged_twice_is_refused() {
     let mut disk = disk(512, &[(BASIC_DATA, 60, 69)]);
