@@ -32,7 +32,12 @@ pub(crate) fn color() -> bool {
 
 fn line(style: Style, head: &str, text: &str) {
     // Nobody is left to tell when stderr does not work.
-    let _ = writeln!(anstream::stderr(), "{style}{head}{style:#}{text}");
+    let _ = writeln!(anstream::stderr(), "{style}{head}{style:#}{}", harmless(text));
+}
+
+/// Names come from images and servers, and may hold what steers a terminal.
+fn harmless(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && !matches!(character, '\n' | '\t'), "\u{fffd}")
 }
 
 /// Something that is done: a verb and its object.
@@ -179,4 +184,17 @@ pub(crate) fn bar(total: u64, what: &str) -> ProgressBar {
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(what.to_owned());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn messages_do_not_steer_the_terminal() {
+        assert_eq!(
+            harmless("Grüße\tx\n\x1b]0;title\x07\u{9b}1m"),
+            "Grüße\tx\n\u{fffd}]0;title\u{fffd}\u{fffd}1m"
+        );
+    }
 }
