@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::container::VirtualDisk;
 use crate::error::Error;
 use crate::irregularity::Irregularity;
+use crate::layer::{Blocks, Layer};
 use crate::options::Options;
 use crate::partition::{self, Partition, Role, Scheme, Table};
 use crate::source::{ReadAt, Window};
@@ -94,7 +95,12 @@ fn without_partitions(disk: &VirtualDisk, table: Table, options: &Options) -> Re
         }
         Some(other) => Err(other.refusal()),
         None => Err(damage(&table).unwrap_or_else(|| Error::NoVolume {
-            found: format!("{} and no partition was found", table.name()),
+            found: match disk.layers() {
+                [Layer { container, blocks: Some(Blocks { total, present: 0, .. }), .. }] => {
+                    format!("none of the {total} blocks of the {container} is present, so that it is empty")
+                }
+                _ => format!("{} and no partition was found", table.name()),
+            },
         })),
     }
 }

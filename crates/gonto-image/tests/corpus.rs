@@ -327,7 +327,7 @@ const REFUSED: [(&str, &str); 20] = [
     ("dfir_ntfs/mbr-win-512.raw", "MBR with 7 partitions, none of them with a file system that is known"),
     ("dfir_ntfs/gpt-512-0p.raw", "GPT and no partition was found"),
     ("dfir_ntfs/gpt-512-3p.raw", "no NTFS volume"),
-    ("qemu/hyperv2012r2-dynamic.vhd", "no NTFS volume"),
+    ("qemu/hyperv2012r2-dynamic.vhd", "blocks of the dynamic VHD is present, so that it is empty"),
     ("qemu/virtualpc-dynamic.vhd", "no NTFS volume"),
     ("dissect/gpt.bin", "inside the disk"),
     ("gptman/disk2-4k.raw", "no NTFS volume"),

@@ -116,6 +116,17 @@ fn what_is_no_vhd_is_left_alone() {
 }
 
 #[test]
+fn a_disk_without_any_block_is_called_empty() {
+    let image: Arc<dyn ReadAt> = Arc::new(dynamic(2 * BLOCK, &[None, None]));
+    let Err(error) = crate::FileTree::open(image) else { panic!("opened") };
+    let error = error.to_string();
+    assert!(
+        error.contains("none of the 2 blocks of the dynamic VHD is present, so that it is empty"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_damaged_footer_of_a_dynamic_disk_is_replaced_by_its_copy() {
     for damage in [0, 70] {
         let mut image = dynamic(BLOCK, &[Some(5)]);
