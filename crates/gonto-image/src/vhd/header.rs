@@ -115,5 +115,6 @@ impl Layout {
 fn is_rounded(footer: &PlacedFooter, disk_size: u64, covered: u64) -> bool {
     let footer = &footer.footer;
     let cylinder = u64::from(footer.heads) * u64::from(footer.sectors_per_track) * SECTOR;
-    covered >= cylinder * u64::from(footer.cylinders.get()) && disk_size - covered < cylinder
+    // A table without entries is no rounded one, however small the disk is.
+    covered > 0 && covered >= cylinder * u64::from(footer.cylinders.get()) && disk_size - covered < cylinder
 }

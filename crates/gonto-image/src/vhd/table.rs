@@ -9,6 +9,9 @@ use crate::source::ReadAt;
 /// Sector number in the file of the first data sector of a block. Never zero: the copy of the footer lies there.
 pub(super) type BlockOffset = std::num::NonZeroU32;
 
+/// How many entries are read at a time.
+const AT_ONCE: usize = 16 << 10;
+
 /// An absent block.
 const ABSENT: u32 = u32::MAX;
 
@@ -28,8 +31,8 @@ impl Table {
         let mut table = Self { blocks: Box::default(), present: Box::default(), cut: None };
         let mut blocks = vec![None; layout.block_count];
         let mut present = Vec::new();
-        let mut raw = vec![0; (64 << 10).min(layout.block_count * 4)];
-        for (first, blocks) in (0..).step_by(raw.len() / 4).zip(blocks.chunks_mut(raw.len() / 4)) {
+        let mut raw = vec![0; 4 * AT_ONCE.min(layout.block_count)];
+        for (first, blocks) in (0..).step_by(AT_ONCE).zip(blocks.chunks_mut(AT_ONCE)) {
             let raw = &mut raw[..blocks.len() * 4];
             read(image, "the VHD's block table", raw, layout.table_offset + first as u64 * 4)?;
             for ((number, entry), block) in (first..).zip(raw.chunks_exact(4)).zip(blocks) {

@@ -319,6 +319,15 @@ fn a_table_that_leaves_out_less_than_a_cylinder_is_as_its_writer_meant_it() {
     assert!(irregularities[0].contains("covers 65536 of the disk's 66560 bytes"), "{irregularities:?}");
     // The geometry reaches behind the table: the table is damaged.
     assert!(message(with_geometry(17)).contains("at least 2 blocks"));
+    // So is one without any entry, even where all of the disk is less than a cylinder.
+    let mut image = with_geometry(0);
+    for footer_at in [0, image.len() - 512] {
+        let footer = Footer::mut_from_bytes(&mut image[footer_at..footer_at + 512]).unwrap();
+        (footer.heads, footer.sectors_per_track) = (255, 255);
+        footer.checksum = checksum(footer.as_bytes(), 64).into();
+    }
+    edit_header(&mut image, |header| header.max_table_entries = 0.into());
+    assert!(message(image).contains("at least 2 blocks"));
 }
 
 #[test]
