@@ -59,10 +59,14 @@ pub(crate) fn error(error: &gonto::Error) {
     with_causes(ERROR, "error", error);
 }
 
-/// The same for something about an image.
+/// The same for something about an image. Names in an image may hold what steers a terminal, or what would look like another
+/// message.
 pub(crate) fn image_error(error: &gonto::image::Error) {
-    line(ERROR, "error", &format!(": {error}"));
-    causes(ERROR, error.source());
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    let causes = causes.map(|cause| ("  caused by", cause.to_string()));
+    for (head, text) in std::iter::once(("error", error.to_string())).chain(causes) {
+        line(ERROR, head, &format!(": {}", text.replace(char::is_control, "\u{fffd}")));
+    }
 }
 
 fn with_causes(style: Style, head: &str, error: &gonto::Error) {

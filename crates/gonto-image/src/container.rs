@@ -114,6 +114,11 @@ impl VirtualDisk {
         (self.disk, self.layers)
     }
 
+    /// The image itself, without its parents.
+    pub(crate) fn into_layer(mut self) -> Layer {
+        self.layers.swap_remove(0)
+    }
+
     /// The bytes of the disk.
     #[must_use]
     pub fn disk(&self) -> &Arc<dyn ReadAt> {

@@ -1,10 +1,15 @@
 //! What an image file tells of itself.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::container::Container;
+use crate::container::{Container, VirtualDisk};
+use crate::error::Error;
 use crate::guid::Guid;
 use crate::irregularity::Irregularity;
+use crate::options::Options;
+use crate::parent::Descent;
+use crate::source::ReadAt;
 use crate::tree::Timestamp;
 
 /// One image file of a virtual disk. There are several where it is differencing.
@@ -51,6 +56,14 @@ pub struct Blocks {
 }
 
 impl Layer {
+    /// What an image file tells of itself, whether its parents are there or not: none is looked for.
+    ///
+    /// # Errors
+    /// As [`VirtualDisk::open`], except those about parents.
+    pub fn of(image: Arc<dyn ReadAt>, options: &Options) -> Result<Self, Error> {
+        VirtualDisk::open_in(image, &Descent::alone(options)).map(VirtualDisk::into_layer)
+    }
+
     /// A layer of which nothing else is known yet.
     pub(crate) fn new(container: Container, file_size: u64, disk_size: u64) -> Self {
         Self {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::container::{VirtualDisk, identity};
 use crate::error::Error;
 use crate::guid::Guid;
+use crate::layer::Layer;
 use crate::options::{Options, Parent, ParentHint};
 use crate::source::{Extent, Place, ReadAt};
 
@@ -47,7 +48,9 @@ fn file_name(hint: &ParentHint) -> Option<ParentHint> {
 
 /// A parent.
 pub(crate) struct Found {
-    pub(crate) disk: VirtualDisk,
+    pub(crate) disk: Arc<dyn ReadAt>,
+    /// Its image file, and those of its own parents.
+    pub(crate) layers: Vec<Layer>,
     /// When its file was changed last, as far as whoever found it knows.
     pub(crate) modified: Option<std::time::SystemTime>,
 }
@@ -56,15 +59,25 @@ pub(crate) struct Found {
 pub(crate) struct Descent<'o> {
     pub(crate) options: &'o Options,
     children: Vec<Guid>,
+    /// Parents are not looked for: what is theirs is taken for zero.
+    alone: bool,
 }
 
 impl<'o> Descent<'o> {
     pub(crate) fn new(options: &'o Options) -> Self {
-        Self { options, children: Vec::new() }
+        Self { options, children: Vec::new(), alone: false }
+    }
+
+    /// For an image of which only its own file counts.
+    pub(crate) fn alone(options: &'o Options) -> Self {
+        Self { alone: true, ..Self::new(options) }
     }
 
     /// Opens the parent of the image with the identity `child`.
     pub(crate) fn open_parent(&self, child: Guid, link: &Link) -> Result<Found, Error> {
+        if self.alone {
+            return Ok(Found { disk: Arc::new(Nothing), layers: Vec::new(), modified: None });
+        }
         let mut children = self.children.clone();
         children.push(child);
         if children.len() >= LONGEST_CHAIN {
@@ -98,10 +111,24 @@ impl<'o> Descent<'o> {
 
 fn open_found(parent: Parent, options: &Options, children: Vec<Guid>) -> Result<Found, Error> {
     let options = Options { parents: parent.parents, ..options.clone() };
-    let descent = Descent { options: &options, children };
+    let descent = Descent { options: &options, children, alone: false };
     let disk = VirtualDisk::open_in(parent.image, &descent)
         .map_err(|error| Error::Parent { name: parent.name.clone(), source: Box::new(error) })?;
-    Ok(Found { disk: disk.named(parent.name), modified: parent.modified })
+    let (disk, layers) = disk.named(parent.name).into_parts();
+    Ok(Found { disk, layers, modified: parent.modified })
+}
+
+/// In the place of a parent that is not looked for.
+struct Nothing;
+
+impl ReadAt for Nothing {
+    fn size(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&self, buf: &mut [u8], _offset: u64) -> io::Result<()> {
+        if buf.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
 }
 
 fn missing(link: &Link, looked_for: &[Looked]) -> Error {

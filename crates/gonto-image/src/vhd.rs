@@ -128,13 +128,12 @@ fn open_parent(
     let link = locator::link(image, &header.header)?;
     layer.parent_id = link.ids.first().copied();
     let parent = descent.open_parent(footer.id(), &link)?;
-    let (disk, parents) = parent.disk.into_parts();
     let stamp = header.header.parent_time_stamp.get();
     if stamp != 0 && parent.modified.is_some_and(|modified| is_another_time(modified, stamp)) {
-        let parent = parents.first().map(|parent| parent.name.clone()).unwrap_or_default();
+        let parent = parent.layers.first().map(|parent| parent.name.clone()).unwrap_or_default();
         layer.irregularities.push(Irregularity::ParentTime { parent });
     }
-    Ok((Below::new(disk), parents))
+    Ok((Below::new(parent.disk), parent.layers))
 }
 
 /// File systems keep times to two seconds or better.

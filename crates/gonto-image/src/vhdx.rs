@@ -63,8 +63,8 @@ pub(crate) fn open(image: &Arc<dyn ReadAt>, descent: &Descent<'_>) -> Result<Opt
     let (parent, layers) = match &metadata.parent {
         None => (None, Vec::new()),
         Some(link) => {
-            let (disk, layers) = descent.open_parent(header.data_write_guid, link)?.disk.into_parts();
-            (Some(Below::new(disk)), layers)
+            let parent = descent.open_parent(header.data_write_guid, link)?;
+            (Some(Below::new(parent.disk)), parent.layers)
         }
     };
     let disk = Disk::new(file, &metadata, table, parent)?;

@@ -35,8 +35,9 @@ mod walk;
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use gonto_image::{Damage, FileTree, VirtualDisk, Volume};
+use gonto_image::{Damage, FileTree, ReadAt, Reason, VirtualDisk, Volume};
 use gonto_mount::Interrupt;
 use gonto_mount::image_file::{self, ParentSearch};
 
@@ -144,8 +145,9 @@ impl Image {
         }
     }
 
-    /// What is damaged at a place and below, except what is among `known` already.
-    fn damage_below(&self, start: &Place, known: &[Error]) -> Vec<Error> {
+    /// What is damaged or left out at a place and in it, everywhere below if it is `recursive`; except what is among `known`
+    /// already.
+    fn damage_below(&self, start: &Place, recursive: bool, known: &[Error]) -> Vec<Error> {
         let path = |error: &Error| match error {
             Error::Content { path, .. } => Some(path.clone()),
             Error::LeftOut { path, .. } => {
@@ -154,14 +156,22 @@ impl Image {
             _ => None,
         };
         let known: HashSet<String> = known.iter().filter_map(path).collect();
+        let (damaged, impossible) = (self.tree.damage().iter(), self.tree.notes().iter());
+        let impossible = impossible.filter(|note| note.reason == Reason::ImpossibleName);
+        let all = damaged.cloned().map(|damaged| (damaged.path.clone(), Error::Damaged(damaged)));
+        let all = all.chain(impossible.map(|note| (note.path.clone(), Error::impossible_name(&note.path))));
         let start = text(&start.path);
-        let is_below = |path: &str| match path.strip_prefix(start.as_str()) {
-            Some(rest) => start.is_empty() || rest.is_empty() || rest.starts_with('/'),
-            None => false,
+        let is_below = |path: &str| {
+            let rest = match start.as_str() {
+                "" => Some(path),
+                start => path.strip_prefix(start).and_then(|rest| match rest {
+                    "" => Some(""),
+                    rest => rest.strip_prefix('/'),
+                }),
+            };
+            rest.is_some_and(|rest| recursive || !rest.contains('/'))
         };
-        let damage = self.tree.damage().iter();
-        let new = damage.filter(|damaged| is_below(&damaged.path) && !known.contains(damaged.path.as_str()));
-        new.cloned().map(Error::Damaged).collect()
+        all.filter(|(path, _)| is_below(path) && !known.contains(path)).map(|(_, error)| error).collect()
     }
 }
 
@@ -173,6 +183,14 @@ struct Opened {
 }
 
 fn open(file: &Path, options: &Options) -> Result<Opened, Error> {
+    let (image, options) = open_file(file, options)?;
+    let disk = VirtualDisk::open(image, &options)
+        .map_err(|source| Error::Read { image: file.to_owned(), source: Box::new(source) })?;
+    Ok(Opened { disk, options })
+}
+
+/// The bytes of an image file, and how the rest is opened.
+fn open_file(file: &Path, options: &Options) -> Result<(Arc<dyn ReadAt>, gonto_image::Options), Error> {
     let search = ParentSearch::Locators { absolute: options.absolute_parents };
     let opened =
         image_file::open(file, search).map_err(|source| Error::Open { image: file.to_owned(), source })?;
@@ -183,9 +201,7 @@ fn open(file: &Path, options: &Options) -> Result<Opened, Error> {
         damage: Damage::Show,
         ..gonto_image::Options::default()
     };
-    let disk = VirtualDisk::open(opened.image, &options)
-        .map_err(|source| Error::Read { image: file.to_owned(), source: Box::new(source) })?;
-    Ok(Opened { disk, options })
+    Ok((opened.image, options))
 }
 
 impl Watch<'_> {

@@ -28,7 +28,7 @@ pub(crate) enum ImageCommand {
         image: ImageFile,
 
         /// A folder or file in the volume, with / or \; the root folder if left out
-        #[arg(default_value = "")]
+        #[arg(default_value = "", hide_default_value = true)]
         path: OsString,
 
         /// Mode, links, size, time of modification (UTC) and the targets of links as well
@@ -91,7 +91,7 @@ pub(crate) enum ImageCommand {
         image: ImageFile,
 
         /// A folder or file in the volume; all of it if left out
-        #[arg(default_value = "")]
+        #[arg(default_value = "", hide_default_value = true)]
         path: OsString,
 
         /// Named streams in place of files: path:stream, size, SHA-256

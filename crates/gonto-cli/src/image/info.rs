@@ -11,8 +11,12 @@ pub(super) fn print(info: &Info, out: &mut dyn Write) -> io::Result<()> {
     for layer in &info.layers {
         print_layer(layer, out)?;
     }
-    let table = info.table.unwrap_or("no partition table");
-    line(out, "disk", &format!("{}, {table}", size(info.disk_size)))?;
+    let table = match info.table {
+        Some(table) => format!(", {table}"),
+        None if info.error.is_some() => String::new(),
+        None => ", no partition table".to_owned(),
+    };
+    line(out, "disk", &format!("{}{table}", size(info.disk_size)))?;
     optional(out, "  identity", info.disk_id.as_deref())?;
     for partition in &info.partitions {
         print_partition(partition, out)?;
@@ -29,12 +33,7 @@ pub(super) fn print(info: &Info, out: &mut dyn Write) -> io::Result<()> {
 fn print_layer(layer: &LayerInfo, out: &mut dyn Write) -> io::Result<()> {
     line(out, "image", &layer.file)?;
     line(out, "  container", &format!("{}, {}", layer.container, size(layer.file_size)))?;
-    let creator = layer.creator.as_ref().map(|creator| {
-        let version = layer.creator_version.iter().map(|version| format!(" {version}"));
-        let host = layer.creator_host.iter().map(|host| format!(", on {host}"));
-        version.chain(host).fold(creator.clone(), |text, part| text + &part)
-    });
-    optional(out, "  made by", creator.as_deref())?;
+    optional(out, "  made by", creator(layer).as_deref())?;
     optional(out, "  made at", layer.created.map(utc).as_deref())?;
     optional(out, "  identity", layer.id.as_deref())?;
     optional(out, "  parent", layer.parent_id.as_deref())?;
@@ -46,6 +45,17 @@ fn print_layer(layer: &LayerInfo, out: &mut dyn Write) -> io::Result<()> {
         line(out, "  blocks", &text)?;
     }
     optional(out, "  sectors", layer.sector_size.map(|size| format!("{size} bytes")).as_deref())
+}
+
+/// As in `Virtual PC 5.3, on Macintosh`. The names of Windows tell both already.
+fn creator(layer: &LayerInfo) -> Option<String> {
+    let program = layer.creator.clone()?;
+    if program.starts_with("Windows") {
+        return Some(program);
+    }
+    let version = layer.creator_version.iter().map(|version| format!(" {version}"));
+    let host = layer.creator_host.iter().map(|host| format!(", on {host}"));
+    Some(version.chain(host).fold(program, |text, part| text + &part))
 }
 
 fn print_partition(partition: &PartitionInfo, out: &mut dyn Write) -> io::Result<()> {

@@ -64,7 +64,11 @@ fn a_child_without_its_parent_is_refused_with_the_name_that_is_missing() {
 
 /// A differencing VHD of the example's image in which one text is another one.
 fn child_of_the_example(project: &Project) -> Vec<u8> {
-    let parent = fs::read(project.path("repository/tool/tool_v1.0_multi.vhd")).unwrap();
+    child_of(&fs::read(project.path("repository/tool/tool_v1.0_multi.vhd")).unwrap())
+}
+
+/// The same for the bytes of that image. The child calls its parent `tool_v1.0_multi.vhd`.
+pub(crate) fn child_of(parent: &[u8]) -> Vec<u8> {
     let text_at = parent.windows(TEXT.len()).position(|bytes| bytes == TEXT.as_bytes()).unwrap();
     let (header_at, table_at, own_block) = (512, 1536, 2048);
     // The block of the parent that the text is in: its data lies behind a bitmap of one sector.
@@ -108,6 +112,20 @@ fn child_of_the_example(project: &Project) -> Vec<u8> {
     seal(footer, 64);
     child.extend_from_within(..512);
     child
+}
+
+/// Has a child name its parent in one more way.
+pub(crate) fn add_locator(child: &mut Vec<u8>, code: [u8; 4], path: &[u8]) {
+    let footer = child.split_off(child.len() - 512);
+    let offset = child.len() as u64;
+    let locator = &mut child[512 + 576..][..24];
+    locator[..4].copy_from_slice(&code);
+    locator[8..12].copy_from_slice(&u32::try_from(path.len()).unwrap().to_be_bytes());
+    locator[16..24].copy_from_slice(&offset.to_be_bytes());
+    seal(&mut child[512..1536], 36);
+    child.extend(path);
+    child.resize(child.len().next_multiple_of(512), 0);
+    child.extend(footer);
 }
 
 /// Puts the checksum of a VHD's structure into it.

@@ -7,6 +7,8 @@ use crate::support::{Project, example, fixture};
 
 mod corpus;
 mod extract;
+mod hostile;
+mod options;
 
 const EMPTY: &str = "one: {script: x}";
 

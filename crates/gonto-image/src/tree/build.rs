@@ -152,7 +152,7 @@ impl<'m> Builder<'m> {
                 continue;
             }
             if is_impossible(name) {
-                self.note(dir, name, Reason::ImpossibleName);
+                self.note(dir, &without_slashes(name), Reason::ImpossibleName);
                 continue;
             }
             let (node, incomplete) = match self.add_name(dir, listed.reference()) {
@@ -300,4 +300,9 @@ fn count_to_u32(count: usize) -> Result<u32, Error> {
 /// Names that have no place in a Linux directory.
 fn is_impossible(name: &[u8]) -> bool {
     name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0)
+}
+
+/// For messages, in which a name shall not look like a path.
+fn without_slashes(name: &[u8]) -> Vec<u8> {
+    name.split(|byte| *byte == b'/').collect::<Vec<_>>().join("\u{fffd}".as_bytes())
 }

@@ -7,7 +7,7 @@ use crate::ntfs::reparse::SpecialFile;
 /// One thing that the tree does not show as Windows would.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
-    /// Path in the volume, with slashes; empty for the volume itself.
+    /// Path in the volume, with slashes; empty for the volume itself. A slash inside a name is replaced by U+FFFD.
     pub path: String,
     /// Why.
     pub reason: Reason,

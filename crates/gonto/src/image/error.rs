@@ -124,6 +124,22 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The files of an image could be moved to their places only in part, and not be moved back.
+    #[error(
+        "the extraction stopped half-way and could not be taken back: {}{} {} new; files that were there before are in {}",
+        paths.first().map(|path| path.display().to_string()).unwrap_or_default(),
+        others(paths.len() as u64),
+        if paths.len() == 1 { "is" } else { "are" },
+        replaced.display()
+    )]
+    HalfExtracted {
+        /// What is in its place though it should not be.
+        paths: Vec<PathBuf>,
+        /// The folder with the files that were replaced.
+        replaced: PathBuf,
+        /// What stopped it.
+        source: Box<io::Error>,
+    },
     /// Results cannot be written.
     #[error("cannot write the results")]
     Output(#[source] io::Error),
@@ -142,6 +158,10 @@ impl Error {
 
     pub(super) fn extract(folder: &Path, source: io::Error) -> Self {
         Self::Extract { folder: folder.to_owned(), source }
+    }
+
+    pub(super) fn impossible_name(path: &str) -> Self {
+        Self::LeftOut { path: path.into(), source: "no Linux system can have such a name".into() }
     }
 
     pub(super) fn too_deep(path: &[u8]) -> Self {

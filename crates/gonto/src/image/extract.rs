@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! <destination>/
-//!   .gonto-XXXXXX/    everything is written here first, into a folder that is new and nobody else's
-//!   <the files>       … and appears by rename when all of it is there
+//!   .gonto-XXXXXX/    new, and nobody else's
+//!     new/            everything is written here first
+//!     replaced/       files that were there before
+//!   <the files>       appear by rename when all of it is there
 //! ```
-//! So nothing is ever written through a link, whether the image holds it or the destination, no file is seen before it is
-//! whole, and whatever ends the work half-way leaves the destination as it was.
+//! So nothing is ever written through a link, whether the image holds it or the destination, and no file is seen before it is
+//! whole. An error or an interrupt half-way leaves the destination as it was, or names what could not be moved back; `kill -9`
+//! leaves the folder `.gonto-XXXXXX` as well. One thing is asked for: that nobody who may write to the destination replaces its
+//! folders by links while files are moved to their places.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,9 +23,13 @@ use gonto_image::FileTree;
 use gonto_mount::unpack::{LeftOut, Plan, Unpacking};
 use serde::Serialize;
 
+mod publish;
+
 use super::error::reason;
 use super::path::text;
 use super::{Error, Image, Place, Progress, Watch};
+
+use publish::Publication;
 
 /// What [`Image::extract`] has done.
 #[derive(Debug, Serialize)]
@@ -44,7 +52,8 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Exists`] before anything is written; [`Error::Extract`] when the file system fails; [`Error::Interrupted`].
-    /// In all of these cases nothing is left behind. What only concerns single files is told in [`Extracted::problems`].
+    /// In all of these cases nothing is left behind. [`Error::HalfExtracted`] when the file system failed while files were moved to
+    /// their places, and when they were moved back as well. What only concerns single files is told in [`Extracted::problems`].
     pub fn extract(
         &self,
         places: &[Place],
@@ -64,6 +73,9 @@ impl Image {
         let problems = extraction.run(watch).map_err(|error| match error {
             Failure::Exists(first, count) => Error::Exists { path: first, count },
             Failure::Io(source) => failed(source),
+            Failure::Left { paths, replaced, source } => {
+                Error::HalfExtracted { paths, replaced, source: Box::new(source) }
+            }
         });
         let mut problems = problems.inspect_err(|_| {
             if is_new {
@@ -80,7 +92,7 @@ impl Image {
         let files = plan.others().filter(|other| !left_out.contains(&*other.path)).count() as u64;
         let (folders, bytes) = (plan.folders().len() as u64, plan.bytes());
         for place in places {
-            problems.extend(self.damage_below(place, &problems));
+            problems.extend(self.damage_below(place, true, &problems));
         }
         Ok(Extracted { files, folders, bytes, problems })
     }
@@ -135,15 +147,33 @@ struct Extraction<'a, 't> {
     force: bool,
 }
 
+#[derive(Debug)]
 enum Failure {
     /// The first file that is in the way, and how many there are.
     Exists(PathBuf, u64),
     Io(io::Error),
+    /// What was moved to its place and could not be moved back, and where the files are that were there before.
+    Left {
+        paths: Vec<PathBuf>,
+        replaced: PathBuf,
+        source: io::Error,
+    },
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Exists(path, _) => {
+                Self::new(io::ErrorKind::AlreadyExists, format!("{} appeared meanwhile", path.display()))
+            }
+            Failure::Io(source) | Failure::Left { source, .. } => source,
+        }
     }
 }
 
@@ -172,11 +202,26 @@ impl Extraction<'_, '_> {
             left_out: &left_out,
             written: &written,
         };
-        plan.write(staging.path(), &how)?;
+        let [new, replaced] = ["new", "replaced"].map(|name| staging.path().join(name));
+        fs::create_dir(&new)?;
+        fs::create_dir(&replaced)?;
+        plan.write(&new, &how)?;
         watch.check()?;
-        publish(staging.path(), destination, force)?;
+
+        let mut publication = Publication::default();
+        let finished = publication
+            .add(&new, destination, &replaced, force)
+            .and_then(|()| Ok(plan.finish_folders(destination, false, |path| !merged.contains(path))?));
+        if let Err(failure) = finished {
+            let paths = publication.undo();
+            if paths.is_empty() {
+                return Err(failure);
+            }
+            // It holds what was there before.
+            let _: PathBuf = staging.keep();
+            return Err(Failure::Left { paths, replaced, source: failure.into() });
+        }
         staging.close()?;
-        plan.finish_folders(destination, false, |path| !merged.contains(path))?;
         let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
         problems.sort_by_cached_key(ToString::to_string);
         Ok(problems)
@@ -229,28 +274,4 @@ fn existing(path: &Path) -> io::Result<Option<Existing>> {
         }
         Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
-}
-
-/// Moves everything from one folder to another, of which some may be there already.
-fn publish(from: &Path, to: &Path, force: bool) -> Result<(), Failure> {
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = folders.pop() {
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let is_folder = entry.file_type()?.is_dir();
-            match existing(&target)? {
-                Some(Existing::Folder) if is_folder => folders.push((source, target)),
-                Some(Existing::Other) if force && !is_folder => rename(&source, &target)?,
-                // It was not there a while ago.
-                Some(_) => return Err(Failure::Exists(target, 1)),
-                None => rename(&source, &target)?,
-            }
-        }
-    }
-    Ok(())
-}
-
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", to.display())))
 }

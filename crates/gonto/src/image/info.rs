@@ -5,17 +5,19 @@
 
 use std::error::Error as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use gonto_image::partition::{DiskId, Partition, Role, Scheme, Table};
-use gonto_image::{FileTree, Kind, Layer, VirtualDisk, Volume};
+use gonto_image::{FileTree, Kind, Layer, ReadAt, VirtualDisk, Volume};
 use serde::Serialize;
 
-use super::{Error, Opened, Options};
+use super::{Error, Options};
 
-/// What can be said of an image. Where it has no volume that can be read, the rest is told, and `error` says why.
+/// What can be said of an image. Where it has no volume that can be read, or its parent is missing, the rest is told, and
+/// `error` says why.
 #[derive(Debug, Serialize)]
 pub struct Info {
-    /// The image file first, then its parent, and the parent's parent.
+    /// The image file first, then its parent, and the parent's parent. The image file alone where one of them cannot be read.
     pub layers: Vec<LayerInfo>,
     /// Size of the disk that a guest would see.
     pub disk_size: u64,
@@ -129,18 +131,12 @@ impl Info {
     /// # Errors
     /// [`Error::Open`], and [`Error::Read`] when not even the container can be read.
     pub fn read(file: &Path, options: &Options) -> Result<Self, Error> {
-        let Opened { disk, options } = super::open(file, options)?;
-        let mut info = Self {
-            layers: disk.layers().iter().map(|layer| LayerInfo::of(layer, file)).collect(),
-            disk_size: disk.disk().size(),
-            table: None,
-            disk_id: None,
-            partitions: Vec::new(),
-            volume: None,
-            notes: disk.irregularities().map(ToString::to_string).collect(),
-            error: None,
-            no_volume: None,
+        let (image, options) = super::open_file(file, options)?;
+        let disk = match VirtualDisk::open(image.clone(), &options) {
+            Ok(disk) => disk,
+            Err(error) => return Self::without_parent(file, image, &options, error),
         };
+        let mut info = Self::new(disk.layers(), file);
         match Volume::find(&disk, &options) {
             Ok(volume) => info.add_volume(&volume, &options),
             Err(error) => {
@@ -149,6 +145,39 @@ impl Info {
             }
         }
         Ok(info)
+    }
+
+    /// What an image tells of itself that cannot be opened: it is sound, though its chain of parents is not.
+    fn without_parent(
+        file: &Path,
+        image: Arc<dyn ReadAt>,
+        options: &gonto_image::Options,
+        error: gonto_image::Error,
+    ) -> Result<Self, Error> {
+        match Layer::of(image, options) {
+            Ok(layer) => {
+                let mut info = Self::new(&[layer], file);
+                info.add_error(error);
+                Ok(info)
+            }
+            Err(_) => Err(Error::Read { image: file.to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    /// What image files tell, the image itself first.
+    fn new(layers: &[Layer], file: &Path) -> Self {
+        let notes = layers.iter().flat_map(|layer| &layer.irregularities);
+        Self {
+            layers: layers.iter().map(|layer| LayerInfo::of(layer, file)).collect(),
+            disk_size: layers.first().map_or(0, |layer| layer.disk_size),
+            table: None,
+            disk_id: None,
+            partitions: Vec::new(),
+            volume: None,
+            notes: notes.map(ToString::to_string).collect(),
+            error: None,
+            no_volume: None,
+        }
     }
 
     fn add_volume(&mut self, volume: &Volume, options: &gonto_image::Options) {

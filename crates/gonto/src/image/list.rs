@@ -64,8 +64,10 @@ impl Image {
     /// Lists what is in a folder, or a single file. `each` gets them one by one, sorted by the bytes of names or paths, and
     /// may end the work by an error.
     ///
+    /// Returns what is not listed, or not as it was: [`Error::TooDeep`], [`Error::Damaged`], [`Error::LeftOut`].
+    ///
     /// # Errors
-    /// What `each` says, and [`Error::TooDeep`] at the end when something was left out.
+    /// What `each` says.
     pub fn list(
         &self,
         place: &Place,
@@ -74,11 +76,11 @@ impl Image {
     ) -> Result<Vec<Error>, Error> {
         let tree = self.tree();
         let listed = |path: &[u8], node| self.listed(path, node, options.streams);
+        let mut problems = Vec::new();
         if tree.node(place.node).kind != Kind::Directory {
             each(&listed(&place.path, place.node))?;
         } else if options.recursive {
             let mut walk = self.walk(place);
-            let mut problems = Vec::new();
             while let Some(step) = walk.next() {
                 match step {
                     Step::Name(node) if node != place.node => each(&listed(walk.path(), node))?,
@@ -86,13 +88,13 @@ impl Image {
                     _ => {}
                 }
             }
-            return Ok(problems);
         } else {
             for (name, node) in tree.entries(place.node).iter() {
                 each(&listed(name, node))?;
             }
         }
-        Ok(Vec::new())
+        problems.extend(self.damage_below(place, options.recursive, &problems));
+        Ok(problems)
     }
 
     fn listed(&self, path: &[u8], id: NodeId, with_streams: bool) -> Listed {

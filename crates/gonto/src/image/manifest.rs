@@ -84,7 +84,7 @@ impl<'i> Manifest<'i> {
             })
             .map_err(Error::Output)?;
         }
-        problems.extend(image.damage_below(start, &problems));
+        problems.extend(image.damage_below(start, true, &problems));
         Ok(Self { tree, start: start.clone(), table, digests, problems })
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use super::everything;
 use crate::support::{Output, Project, is_root, skipped};
 
@@ -166,7 +168,7 @@ fn an_interrupt_leaves_all_or_nothing() {
     let project = everything();
     for _ in 0..5 {
         let running = project.gonto(&["image", "extract", "everything.vhd", "out"]).start();
-        running.signal(rustix::process::Signal::INT);
+        running.signal(Signal::INT);
         let output = running.end();
         match output.status {
             130 => assert!(!project.path("project/out").exists(), "{}", output.stderr),
@@ -174,6 +176,40 @@ fn an_interrupt_leaves_all_or_nothing() {
             1 => fs::remove_dir_all(project.path("project/out")).unwrap(),
             other => panic!("{other}: {}", output.stderr),
         }
+    }
+}
+
+/// It is stopped while it writes, so that the signal surely comes then.
+#[test]
+fn an_interrupt_in_the_middle_leaves_nothing() {
+    let project = everything();
+    let out = project.path("project/out");
+    // Links are written at last; it listens to signals before it makes the first folder.
+    let (first, last) = ("new/many", "new/links/relative");
+    let written = |path: &str| {
+        let staging = fs::read_dir(&out).into_iter().flatten().flatten().next();
+        staging.is_some_and(|staging| staging.path().join(path).symlink_metadata().is_ok())
+    };
+    for attempt in 0.. {
+        let mut running = project.gonto(&["image", "extract", "everything.vhd", "out"]).start();
+        while !written(first) && !running.has_ended() {
+            std::thread::yield_now();
+        }
+        running.signal(Signal::STOP);
+        let stopped = running.stop();
+        let in_the_middle = stopped && written(first) && !written(last);
+        if stopped {
+            running.signal(Signal::INT);
+            running.signal(Signal::CONT);
+        }
+        let output = running.end();
+        if in_the_middle {
+            output.ends_with(130).mentions("interrupted");
+            assert!(!out.exists());
+            return;
+        }
+        assert!(attempt < 100, "it was always faster");
+        let _ = fs::remove_dir_all(&out);
     }
 }
 

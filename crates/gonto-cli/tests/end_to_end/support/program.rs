@@ -253,6 +253,31 @@ impl Running {
         stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Stops it where it is: until it is continued, none of its threads runs. False when it had ended before.
+    pub(crate) fn stop(&mut self) -> bool {
+        if self.has_ended() {
+            return false;
+        }
+        self.signal(rustix::process::Signal::STOP);
+        let threads = format!("/proc/{}/task", self.child.id());
+        // A line of /proc: number, name in brackets, state.
+        let is_stopped = |thread: std::fs::DirEntry| {
+            let told = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            told.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        while !self.has_ended() {
+            if std::fs::read_dir(&threads).is_ok_and(|threads| threads.flatten().all(is_stopped)) {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
