@@ -165,6 +165,10 @@ impl fmt::Display for Looked {
         // A path comes from the image and may hold what steers a terminal.
         write!(f, "{kind}{}", path.replace(char::is_control, "\u{fffd}"))?;
         match &self.outcome {
+            // Whoever looks decides whether absolute paths are looked at, and does not tell.
+            Outcome::NotThere if matches!(self.hint, ParentHint::Absolute(_)) => {
+                write!(f, " (none there, or not looked at)")
+            }
             Outcome::NotThere => write!(f, " (none there)"),
             Outcome::Unopenable(error) => write!(f, " ({error})"),
             Outcome::NoContainer => write!(f, " (no VHD or VHDX)"),

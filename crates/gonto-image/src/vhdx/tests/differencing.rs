@@ -93,7 +93,7 @@ fn the_identity_of_the_parent_decides() {
     for part in [
         "the image with the identity 02020202-0202-0202-0202-020202020202, was not found",
         "looked for .\\parent.vhdx (another image, 07070707-0707-0707-0707-070707070707)",
-        "\\\\?\\Volume{1}\\old.vhdx (none there), C:\\elsewhere\\old.vhdx (none there)",
+        "\\\\?\\Volume{1}\\old.vhdx (none there, or not looked at), C:\\elsewhere\\old.vhdx (none there, or not looked at)",
         "beside it parent.vhdx (no VHD or VHDX)",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
