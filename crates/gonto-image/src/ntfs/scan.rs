@@ -5,7 +5,7 @@ use super::inode::Inode;
 use super::mft::Mft;
 use super::record::is_live_base;
 use crate::error::{Error, Mismatch};
-use crate::parallel::map_in_order;
+use crate::parallel::map_in_order_with;
 
 /// How much of `$MFT` a thread reads at a time: enough to keep a disk busy, little enough to stay in a processor's cache.
 const CHUNK: usize = 1 << 20;
@@ -24,11 +24,13 @@ impl Inodes {
         let record_size = mft.geometry.record_size;
         let records = usize::try_from(mft.records()).unwrap_or(usize::MAX);
         let per_chunk = CHUNK / record_size;
-        let chunks = map_in_order(records.div_ceil(per_chunk), |chunk| {
+        // One buffer a thread: freed and allocated anew between what stays, they would leave holes in memory.
+        let chunks = map_in_order_with(records.div_ceil(per_chunk), Vec::new, |raw, chunk| {
             let first = chunk * per_chunk;
-            scan_chunk(mft, first, per_chunk.min(records - first))
+            scan_chunk(mft, first, per_chunk.min(records - first), raw)
         });
-        let mut inodes: Vec<Inode> = Vec::new();
+        // Growing by doubling, it would be by far the largest thing that is in memory here.
+        let mut inodes: Vec<Inode> = Vec::with_capacity(chunks.iter().map(Vec::len).sum());
         let mut by_record = vec![0; records];
         for (chunk, found) in chunks.into_iter().enumerate() {
             for (record, inode) in found {
@@ -77,16 +79,16 @@ impl Inodes {
     }
 }
 
-/// The files in some records, each with the place of its record among them.
-fn scan_chunk(mft: &Mft, first: usize, count: usize) -> Vec<(usize, Inode)> {
+/// The files in some records, each with the place of its record among them. `raw` is for the bytes.
+fn scan_chunk(mft: &Mft, first: usize, count: usize, raw: &mut Vec<u8>) -> Vec<(usize, Inode)> {
     let record_size = mft.geometry.record_size;
     let length = count * record_size;
     if mft.is_hole(first as u64, length) {
         return Vec::new();
     }
-    let mut raw = vec![0; length];
+    raw.resize(length, 0);
     let mut inodes = Vec::with_capacity(count);
-    if mft.read_raw(first as u64, &mut raw).is_ok() {
+    if mft.read_raw(first as u64, raw).is_ok() {
         for (record, raw) in raw.chunks_exact_mut(record_size).enumerate() {
             inodes.extend(live(mft, first + record, raw).map(|inode| (record, inode)));
         }
