@@ -135,6 +135,13 @@ fn extract(
     bar.finish_and_clear();
     let extracted = extracted?;
     let Extracted { files, folders, bytes, .. } = extracted;
+    for folder in &extracted.former_files {
+        output::warning(&format!(
+            "an extraction that was killed had replaced files: as they were before, they are in {}; remove that folder when you \
+             do not need them",
+            folder.display()
+        ));
+    }
     if !json {
         let size = HumanBytes(bytes);
         let what = format!("{files} files and {folders} folders, {size}, into {}", destination.display());

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! <destination>/
-//!   .gonto-XXXXXX/    new, and nobody else's
-//!     new/            everything is written here first
-//!     replaced/       files that were there before
-//!   <the files>       appear by rename when all of it is there
+//!   .gonto-extract-XXXXXX/    new, and nobody else's
+//!     new/                    everything is written here first
+//!     replaced/               files that were there before
+//!   <the files>               appear by rename when all of it is there
 //! ```
 //! So nothing is ever written through a link, whether the image holds it or the destination, and no file is seen before it is
-//! whole. An error or an interrupt half-way leaves the destination as it was, or names what could not be moved back; `kill -9`
-//! leaves the folder `.gonto-XXXXXX` as well. One thing is asked for: that nobody who may write to the destination replaces its
-//! folders by links while files are moved to their places.
+//! whole. An error or an interrupt half-way leaves the destination as it was, or names what could not be moved back. What
+//! `kill -9` leaves is cleared away by the next extraction into that folder (see `staging`). One thing is asked for: that nobody
+//! who may write to the destination replaces its folders by links while files are moved to their places.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -24,12 +24,14 @@ use gonto_mount::unpack::{LeftOut, Plan, Unpacking};
 use serde::Serialize;
 
 mod publish;
+mod staging;
 
 use super::error::reason;
 use super::path::text;
 use super::{Error, Image, Place, Progress, Watch};
 
 use publish::Publication;
+use staging::{Leftover, Staging};
 
 /// What [`Image::extract`] has done.
 #[derive(Debug, Serialize)]
@@ -43,6 +45,10 @@ pub struct Extracted {
     /// What was left out, and why.
     #[serde(skip)]
     pub problems: Vec<Error>,
+    /// Folders with files that extractions had replaced which were killed before all was done. Those whose place is free are
+    /// there again, and those that this extraction has replaced are gone; these are for the user to decide on.
+    #[serde(skip)]
+    pub former_files: Vec<PathBuf>,
 }
 
 impl Image {
@@ -70,14 +76,14 @@ impl Image {
         let is_new = !destination.exists();
         fs::create_dir_all(destination).map_err(failed)?;
         let extraction = Extraction { plan: &mut plan, destination, force };
-        let problems = extraction.run(watch).map_err(|error| match error {
+        let done = extraction.run(watch).map_err(|error| match error {
             Failure::Exists(first, count) => Error::Exists { path: first, count },
             Failure::Io(source) => failed(source),
             Failure::Left { paths, replaced, source } => {
                 Error::HalfExtracted { paths, replaced, source: Box::new(source) }
             }
         });
-        let mut problems = problems.inspect_err(|_| {
+        let Done { mut problems, former_files } = done.inspect_err(|_| {
             if is_new {
                 // It may have been made by somebody else meanwhile, and is only removed when it is empty.
                 let _ = fs::remove_dir(destination);
@@ -94,7 +100,7 @@ impl Image {
         for place in places {
             problems.extend(self.damage_below(place, true, &problems));
         }
-        Ok(Extracted { files, folders, bytes, problems })
+        Ok(Extracted { files, folders, bytes, problems, former_files })
     }
 }
 
@@ -147,6 +153,11 @@ struct Extraction<'a, 't> {
     force: bool,
 }
 
+struct Done {
+    problems: Vec<Error>,
+    former_files: Vec<PathBuf>,
+}
+
 #[derive(Debug)]
 enum Failure {
     /// The first file that is in the way, and how many there are.
@@ -178,12 +189,13 @@ impl From<Failure> for io::Error {
 }
 
 impl Extraction<'_, '_> {
-    fn run(self, watch: &Watch<'_>) -> Result<Vec<Error>, Failure> {
+    fn run(self, watch: &Watch<'_>) -> Result<Done, Failure> {
         let Self { plan, destination, force } = self;
         // Windows takes long paths, and paths that are made of it, only in this form.
         let destination = &destination.canonicalize()?;
+        let leftovers = Leftover::clear(destination)?;
         let merged = merged_folders(plan, destination, force)?;
-        let staging = tempfile::Builder::new().prefix(".gonto-").tempdir_in(destination)?;
+        let staging = Staging::new(destination)?;
 
         let problems = Mutex::new(Vec::new());
         let (total, done) = (plan.bytes(), AtomicU64::new(0));
@@ -202,9 +214,7 @@ impl Extraction<'_, '_> {
             left_out: &left_out,
             written: &written,
         };
-        let [new, replaced] = ["new", "replaced"].map(|name| staging.path().join(name));
-        fs::create_dir(&new)?;
-        fs::create_dir(&replaced)?;
+        let (new, replaced) = (staging.new_files(), staging.replaced());
         plan.write(&new, &how)?;
         watch.check()?;
 
@@ -217,15 +227,26 @@ impl Extraction<'_, '_> {
             if paths.is_empty() {
                 return Err(failure);
             }
-            // It holds what was there before.
-            let _: PathBuf = staging.keep();
+            staging.keep();
             return Err(Failure::Left { paths, replaced, source: failure.into() });
         }
-        staging.close()?;
+        let former_files = former_files(leftovers, &publication.replaced(&replaced));
+        drop(staging);
         let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
         problems.sort_by_cached_key(ToString::to_string);
-        Ok(problems)
+        Ok(Done { problems, former_files })
     }
+}
+
+/// What stays of dead extractions after one that has replaced these files.
+fn former_files(leftovers: Vec<Leftover>, replaced: &HashSet<&Path>) -> Vec<PathBuf> {
+    let kept = leftovers.into_iter().filter_map(|leftover| {
+        if let Err(error) = leftover.forget(replaced) {
+            tracing::debug!(path = %leftover.replaced().display(), %error, "cannot remove files");
+        }
+        leftover.finish()
+    });
+    kept.map(|leftover| leftover.replaced()).collect()
 }
 
 /// The folders of the plan that are there already. Everything else that is in the way is an error: files unless they are to be

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
 
 use super::everything;
-use crate::support::{Output, Project, is_root, skipped};
+use crate::support::{Output, Project, Running, is_root, skipped};
 
 /// Extracts the whole fixture, of which some things cannot be.
 fn extract(project: &Project, more: &[&str]) -> Output {
@@ -77,19 +78,11 @@ fn chosen_places_have_their_whole_paths() {
     let project = everything();
     extract(&project, &["out", "a/b/c/deep.txt", r"MANY\Entry-007", "a/b/c/d", "many/entry-007"])
         .ends_with(0);
-    let names = |path: &str| {
-        let mut names: Vec<_> = fs::read_dir(project.path("project/out").join(path))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names(""), ["a", "many"]);
-    assert_eq!(names("a/b/c"), ["d", "deep.txt"]);
-    assert_eq!(names("many"), ["Entry-007"]);
+    assert_eq!(names(&project, "out"), ["a", "many"]);
+    assert_eq!(names(&project, "out/a/b/c"), ["d", "deep.txt"]);
+    assert_eq!(names(&project, "out/many"), ["Entry-007"]);
     extract(&project, &["other", "a", "a/b"]).ends_with(0);
-    assert_eq!(names("../other/a/b/c"), ["d", "deep.txt"]);
+    assert_eq!(names(&project, "other/a/b/c"), ["d", "deep.txt"]);
     let missing = extract(&project, &["third", "nothing"]).ends_with(1);
     missing.mentions("error: there is no \"nothing\" in the root folder of the volume\n");
     assert!(!project.path("project/third").exists());
@@ -183,34 +176,118 @@ fn an_interrupt_leaves_all_or_nothing() {
 #[test]
 fn an_interrupt_in_the_middle_leaves_nothing() {
     let project = everything();
-    let out = project.path("project/out");
-    // Links are written at last; it listens to signals before it makes the first folder.
-    let (first, last) = ("new/many", "new/links/relative");
-    let written = |path: &str| {
-        let staging = fs::read_dir(&out).into_iter().flatten().flatten().next();
-        staging.is_some_and(|staging| staging.path().join(path).symlink_metadata().is_ok())
-    };
-    for attempt in 0.. {
-        let mut running = project.gonto(&["image", "extract", "everything.vhd", "out"]).start();
-        while !written(first) && !running.has_ended() {
+    let running = stopped(&project, &[], || (), is_writing);
+    running.signal(Signal::INT);
+    running.signal(Signal::CONT);
+    running.end().ends_with(130).mentions("interrupted");
+    assert!(!project.path("project/out").exists());
+}
+
+#[test]
+fn what_a_killed_extraction_leaves_goes_with_the_next_one() {
+    let project = everything();
+    kill(stopped(&project, &[], || (), is_writing));
+    assert_eq!(staging(&project).len(), 1);
+    extract(&project, &["out", "a"]).ends_with(0);
+    assert_eq!(names(&project, "out"), ["a"]);
+}
+
+/// Neither takes away what the other one is writing.
+#[test]
+fn two_extractions_into_one_folder_do_not_disturb_each_other() {
+    let project = everything();
+    let slow = stopped(&project, &["links", "many"], || (), is_writing);
+    extract(&project, &["out", "a"]).ends_with(0);
+    assert_eq!(staging(&project).len(), 1);
+    slow.signal(Signal::CONT);
+    // One of the links has no target.
+    slow.end().ends_with(1);
+    assert_eq!(names(&project, "out"), ["a", "links", "many"]);
+    assert_eq!(names(&project, "out/many").len(), 301);
+}
+
+#[test]
+fn no_file_is_lost_when_its_replacement_is_killed() {
+    let project = everything();
+    extract(&project, &["out", "many"]).ends_with(0);
+    let all = names(&project, "out/many");
+    let mine = || all.iter().for_each(|name| project.write(&format!("project/out/many/{name}"), "mine"));
+    kill(stopped(&project, &["many", "--force"], mine, is_replacing));
+    let [folder] = staging(&project).try_into().unwrap();
+
+    let output = extract(&project, &["out", "a"]).ends_with(0);
+    let former = folder.join("replaced");
+    output.mentions(&format!(
+        "warning: an extraction that was killed had replaced files: as they were before, they are in {}; remove that folder",
+        former.display().to_string().replace(&*project.root.to_string_lossy(), "ROOT")
+    ));
+    let is_mine = |path: PathBuf| fs::read(path).is_ok_and(|content| content == b"mine");
+    for name in &all {
+        let (kept, place) = (former.join("many").join(name), project.path("project/out/many").join(name));
+        assert!(place.exists(), "{name}");
+        assert!(is_mine(kept) != is_mine(place), "{name}");
+    }
+    // Now they are replaced as was wanted.
+    extract(&project, &["out", "many", "--force"]).ends_with(0);
+    assert_eq!(names(&project, "out"), ["a", "many"]);
+    assert!(all.iter().all(|name| !is_mine(project.path("project/out/many").join(name))));
+}
+
+/// Links are written at last; it listens to signals before it makes the first folder.
+fn is_writing(staging: &Path) -> bool {
+    staging.join("new/many").exists() && staging.join("new/links/relative").symlink_metadata().is_err()
+}
+
+fn is_replacing(staging: &Path) -> bool {
+    let holds_files =
+        |folder| fs::read_dir(staging.join(folder)).is_ok_and(|mut files| files.next().is_some());
+    holds_files("replaced/many") && holds_files("new/many")
+}
+
+/// An extraction into `out` that is stopped at a moment, which is told by its hidden folder.
+fn stopped(
+    project: &Project,
+    more: &[&str],
+    prepare: impl Fn(),
+    is_the_moment: fn(&Path) -> bool,
+) -> Running {
+    let is_now = || staging(project).iter().any(|staging| is_the_moment(staging));
+    for _ in 0..100 {
+        prepare();
+        let arguments = [&["image", "extract", "everything.vhd", "out"], more].concat();
+        let mut running = project.gonto(&arguments).start();
+        while !is_now() && !running.has_ended() {
             std::thread::yield_now();
         }
-        running.signal(Signal::STOP);
-        let stopped = running.stop();
-        let in_the_middle = stopped && written(first) && !written(last);
-        if stopped {
-            running.signal(Signal::INT);
+        if running.stop() {
+            if is_now() {
+                return running;
+            }
             running.signal(Signal::CONT);
         }
-        let output = running.end();
-        if in_the_middle {
-            output.ends_with(130).mentions("interrupted");
-            assert!(!out.exists());
-            return;
-        }
-        assert!(attempt < 100, "it was always faster");
-        let _ = fs::remove_dir_all(&out);
+        running.end();
+        fs::remove_dir_all(project.path("project/out")).unwrap();
     }
+    panic!("it was always faster");
+}
+
+fn kill(running: Running) {
+    running.signal(Signal::KILL);
+    running.end().ends_with(137);
+}
+
+/// The hidden folders of extractions into `out`.
+fn staging(project: &Project) -> Vec<PathBuf> {
+    let entries = fs::read_dir(project.path("project/out")).into_iter().flatten().flatten();
+    let hidden = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".gonto-"));
+    hidden.map(|entry| entry.path()).collect()
+}
+
+fn names(project: &Project, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(project.path("project").join(folder)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is whole is moved to its place: all of it, or none.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ struct Moved {
 
 impl Publication {
     /// Moves everything from one folder to another, of which some may be there already. Files that are replaced go to the
-    /// folder `replaced`, in which there is nothing yet. After an error, what was moved has to be [taken back](Self::undo).
+    /// folder `replaced`, in which there is nothing yet, under the same paths. After an error, what was moved has to be
+    /// [taken back](Self::undo).
     pub(super) fn add(
         &mut self,
         from: &Path,
@@ -29,19 +31,21 @@ impl Publication {
         replaced: &Path,
         force: bool,
     ) -> Result<(), Failure> {
-        let mut folders = vec![(from.to_owned(), to.to_owned())];
-        while let Some((from, to)) = folders.pop() {
+        let mut folders = vec![(from.to_owned(), to.to_owned(), replaced.to_owned())];
+        while let Some((from, to, replaced)) = folders.pop() {
             for entry in fs::read_dir(&from)? {
                 let entry = entry?;
-                let (source, target) = (entry.path(), to.join(entry.file_name()));
+                let [source, target, former] =
+                    [&from, &to, &replaced].map(|folder| folder.join(entry.file_name()));
                 let is_folder = entry.file_type()?.is_dir();
                 let replaced = match existing(&target)? {
                     Some(Existing::Folder) if is_folder => {
-                        folders.push((source, target));
+                        folders.push((source, target, former));
                         continue;
                     }
                     Some(Existing::Other) if force && !is_folder => {
-                        Some(replaced.join(self.moved.len().to_string()))
+                        fs::create_dir_all(&replaced)?;
+                        Some(former)
                     }
                     // It was not there a while ago.
                     Some(_) => return Err(Failure::Exists(target, 1)),
@@ -69,6 +73,12 @@ impl Publication {
         renamed.map(|()| self.moved.push(Moved { from, to, replaced }))
     }
 
+    /// The files that have been replaced, by their paths in the folder with what was there before.
+    pub(super) fn replaced(&self, folder: &Path) -> HashSet<&Path> {
+        let replaced = self.moved.iter().filter_map(|moved| moved.replaced.as_deref());
+        replaced.filter_map(|replaced| replaced.strip_prefix(folder).ok()).collect()
+    }
+
     /// Moves everything back, the last first. Tells what could not be, at the place where it still is.
     pub(super) fn undo(self) -> Vec<PathBuf> {
         let mut left = Vec::new();
@@ -87,11 +97,11 @@ fn about(path: &Path, error: io::Error) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Every file below a folder, and its content.
-    fn files(folder: &Path) -> Vec<(String, String)> {
+    pub(crate) fn files(folder: &Path) -> Vec<(String, String)> {
         let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
         while let Some(inside) = folders.pop() {
             for entry in fs::read_dir(inside).unwrap().flatten() {
@@ -99,7 +109,12 @@ mod tests {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    let name = path.strip_prefix(folder).unwrap().display().to_string();
+                    let name = path
+                        .strip_prefix(folder)
+                        .unwrap()
+                        .display()
+                        .to_string()
+                        .replace(std::path::MAIN_SEPARATOR, "/");
                     files.push((name, fs::read_to_string(path).unwrap()));
                 }
             }
