@@ -105,7 +105,7 @@ impl<'t> Plan<'t> {
         let planned = match sys::name(name) {
             Ok(name) => Planned { path: path.join(name), node },
             Err(why) => {
-                let path = path.join(String::from_utf8_lossy(name).into_owned());
+                let path = told(path, name);
                 self.left_out.push(LeftOut { path, why: io::Error::other(why) });
                 return None;
             }
@@ -345,6 +345,13 @@ impl Writing<'_> {
         }
         Ok(())
     }
+}
+
+/// The path of a name that the system cannot have. Joined to a folder, it could be a path of its own: `C:x` is one on Windows.
+fn told(folder: &Path, name: &[u8]) -> PathBuf {
+    let mut path = folder.join("").into_os_string();
+    path.push(&*String::from_utf8_lossy(name));
+    path.into()
 }
 
 /// What one name cannot have does not end the work; what would not be better for the next one does.

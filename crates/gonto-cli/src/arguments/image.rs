@@ -58,9 +58,10 @@ pub(crate) enum ImageCommand {
     },
     /// Write files to a folder
     ///
-    /// Files have the paths that they have in the volume, and keep times, modes, links, hard links and holes. Named streams and
-    /// owners are not kept. Nothing is written outside of the folder, and nothing appears in it before all of it is there. What
-    /// cannot be read or have its name on this system is told and left out, and the exit status is 1.
+    /// Files have the paths that they have in the volume, and keep times, modes, links, hard links and holes. Named streams,
+    /// owners and attributes of Windows are not kept. Nothing is written outside of the folder, and nothing appears in it
+    /// before all of it is there. What cannot be read or have its name on this system is told and left out, and the exit
+    /// status is 1.
     Extract {
         #[command(flatten)]
         image: ImageFile,

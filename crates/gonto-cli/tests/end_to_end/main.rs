@@ -6,6 +6,7 @@
 mod support;
 
 mod command_line;
+mod portable_image;
 
 #[cfg(target_os = "linux")]
 mod bad_input;

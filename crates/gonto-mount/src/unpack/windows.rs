@@ -13,7 +13,7 @@ use gonto_image::Node;
 pub(super) const LONGEST_PATH: usize = 32_767;
 
 /// Devices, with any extension or none.
-const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
 /// The name as the system has it.
 pub(super) fn name(name: &[u8]) -> Result<OsString, &'static str> {
@@ -102,13 +102,25 @@ pub(super) fn link(target: &[u8], path: &Path, _node: &Node) -> io::Result<()> {
     let to_folder = path
         .parent()
         .is_some_and(|folder| fs::metadata(folder.join(&target)).is_ok_and(|target| target.is_dir()));
-    if to_folder { symlink_dir(target, path) } else { symlink_file(target, path) }
+    if to_folder { symlink_dir(target, path) } else { symlink_file(target, path) }?;
+    // Wine says that it has made links, and makes none.
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "the system makes no links"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the next name may have no such error.
 pub(super) fn concerns_one_name(error: &io::Error) -> bool {
     /// Only administrators and developers may make links.
     const ERROR_PRIVILEGE_NOT_HELD: i32 = 1314;
+    /// What FAT says of links.
+    const ERROR_INVALID_FUNCTION: i32 = 1;
     const ERROR_INVALID_NAME: i32 = 123;
-    matches!(error.raw_os_error(), Some(ERROR_PRIVILEGE_NOT_HELD | ERROR_INVALID_NAME))
+    matches!(
+        error.raw_os_error(),
+        Some(ERROR_PRIVILEGE_NOT_HELD | ERROR_INVALID_FUNCTION | ERROR_INVALID_NAME)
+    )
 }

@@ -75,13 +75,20 @@ impl Image {
         };
         let is_new = !destination.exists();
         fs::create_dir_all(destination).map_err(failed)?;
-        let extraction = Extraction { plan: &mut plan, destination, force };
+        let absolute = std::path::absolute(destination).map_err(failed)?;
+        // Links that lead to it are followed once, and Windows takes long paths best in the form that this gives. Not every
+        // file system there can tell it.
+        let real = destination.canonicalize().unwrap_or_else(|_| absolute.clone());
+        let shown = |path: PathBuf| path.strip_prefix(&real).map_or(path.clone(), |rest| absolute.join(rest));
+        let extraction = Extraction { plan: &mut plan, destination: &real, force };
         let done = extraction.run(watch).map_err(|error| match error {
-            Failure::Exists(first, count) => Error::Exists { path: first, count },
+            Failure::Exists(first, count) => Error::Exists { path: shown(first), count },
             Failure::Io(source) => failed(source),
-            Failure::Left { paths, replaced, source } => {
-                Error::HalfExtracted { paths, replaced, source: Box::new(source) }
-            }
+            Failure::Left { paths, replaced, source } => Error::HalfExtracted {
+                paths: paths.into_iter().map(shown).collect(),
+                replaced: shown(replaced),
+                source: Box::new(source),
+            },
         });
         let Done { mut problems, former_files } = done.inspect_err(|_| {
             if is_new {
@@ -100,6 +107,7 @@ impl Image {
         for place in places {
             problems.extend(self.damage_below(place, true, &problems));
         }
+        let former_files = former_files.into_iter().map(shown).collect();
         Ok(Extracted { files, folders, bytes, problems, former_files })
     }
 }
@@ -191,8 +199,6 @@ impl From<Failure> for io::Error {
 impl Extraction<'_, '_> {
     fn run(self, watch: &Watch<'_>) -> Result<Done, Failure> {
         let Self { plan, destination, force } = self;
-        // Windows takes long paths, and paths that are made of it, only in this form.
-        let destination = &destination.canonicalize()?;
         let leftovers = Leftover::clear(destination)?;
         let merged = merged_folders(plan, destination, force)?;
         let staging = Staging::new(destination)?;

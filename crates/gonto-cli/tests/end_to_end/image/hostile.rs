@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::EMPTY;
-use crate::support::{Project, fixture};
+use crate::support::{Project, fixture_with};
 
 /// Names of the folder `many`, and what they become.
 const NAMES: [(&str, &str); 9] = [
@@ -27,25 +27,9 @@ const LEFT_OUT: [&str; 5] = [
     "error: many/nul\u{fffd}name! is left out\n",
 ];
 
-/// The fixture with other names in the index of a folder, and in its records.
 fn hostile() -> Project {
-    let mut image = fixture();
-    for (old, new) in NAMES {
-        let units = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        let (old, name) = (units(old), units(new));
-        let mut renamed = 0;
-        for at in 2..image.len() - old.len() {
-            if image[at..at + old.len()] == old {
-                image[at..at + name.len()].copy_from_slice(&name);
-                // The length stands before the name space, and that before the name.
-                image[at - 2] = u8::try_from(name.len() / 2).unwrap();
-                renamed += 1;
-            }
-        }
-        assert_eq!(renamed, 2, "{new:?}");
-    }
     let project = Project::new(EMPTY);
-    fs::write(project.path("project/hostile.vhd"), image).unwrap();
+    fs::write(project.path("project/hostile.vhd"), fixture_with(&NAMES)).unwrap();
     project
 }
 

@@ -29,8 +29,28 @@ pub(crate) fn skipped(why: &str) {
 }
 
 /// A VHD with one of each thing that NTFS can hold; gonto-image's own tests use it as well.
-#[cfg(target_os = "linux")]
 pub(crate) fn fixture() -> Vec<u8> {
     let packed = include_bytes!("../../../../gonto-image/tests/fixtures/everything.vhd.zst");
     zstd::decode_all(&packed[..]).unwrap()
+}
+
+/// The same with other names in its folder `many`, none of them longer than the old one: in the index, and in the records.
+pub(crate) fn fixture_with(names: &[(&str, &str)]) -> Vec<u8> {
+    let mut image = fixture();
+    for (old, new) in names {
+        let units = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let (old, name) = (units(old), units(new));
+        let mut renamed = 0;
+        for at in 2..image.len() - old.len() {
+            if image[at..at + old.len()] == old {
+                image[at..at + name.len()].copy_from_slice(&name);
+                // The length stands before the name space, and that before the name.
+                image[at - 2] = u8::try_from(name.len() / 2).unwrap();
+                renamed += 1;
+            }
+        }
+        // Index blocks may hold old copies behind their end.
+        assert!(renamed >= 2, "{new:?}");
+    }
+    image
 }

@@ -68,7 +68,6 @@ impl Project {
         fs::write(path, content).unwrap();
     }
 
-    #[cfg(target_os = "linux")]
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
