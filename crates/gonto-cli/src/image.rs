@@ -99,7 +99,11 @@ fn print_findings(verified: &Verified, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn open(image: &ImageFile) -> Result<Image, Failure> {
-    Ok(Image::open(&image.file, &options(image))?)
+    let image = Image::open(&image.file, &options(image))?;
+    if let Some(cut) = image.cut() {
+        output::warning(cut);
+    }
+    Ok(image)
 }
 
 fn options(image: &ImageFile) -> Options {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::filesystem::Volume;
 use crate::guid::Guid;
 use crate::irregularity::Irregularity;
 use crate::layer::Layer;
@@ -83,17 +84,22 @@ impl VirtualDisk {
             return Ok(disk);
         }
         let size = image.size();
+        let raw = Self::new(image, Layer::new(Container::Raw, size, size), Vec::new());
         if descent.options.container_only {
+            let missing = Volume::find(&raw, descent.options).map_or(0, |volume| volume.missing());
             return Err(Error::Vhd {
                 structure: "footer",
                 offset: size.saturating_sub(512),
                 expected: "the cookie \"conectix\" at the start of the last 512 bytes, \
                            or \"vhdxfile\" at the start of the file"
                     .into(),
-                found: "neither".into(),
+                found: match missing {
+                    0 => "neither".into(),
+                    _ => format!("neither: the file is cut short, {missing} bytes of its volume are missing"),
+                },
             });
         }
-        Ok(Self::new(image, Layer::new(Container::Raw, size, size), Vec::new()))
+        Ok(raw)
     }
 
     /// A disk made of an image file and those of its parent.

@@ -6,6 +6,7 @@ use crate::container::VirtualDisk;
 use crate::error::Error;
 use crate::irregularity::Irregularity;
 use crate::layer::{Blocks, Layer};
+use crate::ntfs::boot::Boot;
 use crate::options::Options;
 use crate::partition::{self, Partition, Role, Scheme, Table};
 use crate::source::{ReadAt, Window};
@@ -72,6 +73,13 @@ impl Volume {
     #[must_use]
     pub fn partition(&self) -> Option<&Partition> {
         self.partition.as_ref()
+    }
+
+    /// How many bytes of an NTFS volume lie behind the end of its partition or image: the image was cut short.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        let boot = Boot::read(self.bytes.as_ref());
+        boot.map_or(0, |boot| boot.geometry.size.saturating_sub(self.bytes.size()))
     }
 
     /// What is not as it should be with the partition table and the place of the volume.

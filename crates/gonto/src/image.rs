@@ -62,6 +62,7 @@ pub struct Options {
 /// An image whose volume can be read.
 pub struct Image {
     tree: FileTree,
+    cut: Option<String>,
 }
 
 /// Who is told how far something is, and who can stop it.
@@ -93,7 +94,14 @@ impl Image {
         let read = |source| Error::Read { image: file.to_owned(), source: Box::new(source) };
         let volume = Volume::find(&disk, &options).map_err(read)?;
         let tree = FileTree::read(&volume, &options).map_err(read)?;
-        Ok(Self { tree })
+        Ok(Self { tree, cut: cut(&volume) })
+    }
+
+    /// That the end of the image is missing, if it is, in a sentence: the reason for whatever cannot be read then, and to be told
+    /// before that.
+    #[must_use]
+    pub fn cut(&self) -> Option<&str> {
+        self.cut.as_deref()
     }
 
     /// The files of the volume.
@@ -187,6 +195,14 @@ fn open(file: &Path, options: &Options) -> Result<Opened, Error> {
     let disk = VirtualDisk::open(image, &options)
         .map_err(|source| Error::Read { image: file.to_owned(), source: Box::new(source) })?;
     Ok(Opened { disk, options })
+}
+
+/// See [`Image::cut`].
+fn cut(volume: &Volume) -> Option<String> {
+    let missing = volume.missing();
+    (missing > 0).then(|| {
+        format!("the image is cut short: the last {missing} bytes of its volume are missing; fetch it again")
+    })
 }
 
 /// The bytes of an image file, and how the rest is opened.

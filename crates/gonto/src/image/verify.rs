@@ -46,8 +46,10 @@ pub fn verify(file: &Path, options: &Options) -> Result<Verified, Error> {
     let warning = |place| move |problem: String| Finding { is_error: false, place, problem };
     let container = disk.irregularities().map(ToString::to_string).map(warning("container"));
     let table = volume.irregularities().map(ToString::to_string).map(warning("partition table"));
-    let mut findings: Vec<Finding> = container.chain(table).collect();
-    let more = findings.len() as u64;
+    let cut = super::cut(&volume).map(|problem| Finding { is_error: true, place: "container", problem });
+    let cut_errors = u64::from(cut.is_some());
+    let mut findings: Vec<Finding> = cut.into_iter().chain(container).chain(table).collect();
+    let more = findings.len() as u64 - cut_errors;
     findings.extend(verification.findings().iter().map(|finding| Finding {
         is_error: finding.severity == Severity::Error,
         place: "volume",
@@ -55,7 +57,7 @@ pub fn verify(file: &Path, options: &Options) -> Result<Verified, Error> {
     }));
     Ok(Verified {
         findings,
-        errors: verification.errors(),
+        errors: verification.errors().saturating_add(cut_errors),
         warnings: verification.warnings().saturating_add(more),
         files: verification.files(),
         folders: verification.directories(),

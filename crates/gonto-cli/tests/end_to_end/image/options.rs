@@ -134,6 +134,34 @@ fn a_block_device_is_an_image_too() {
     assert!(of_device.stdout.lines().count() > 300);
 }
 
+/// Without its footer, a fixed VHD passes for the bytes of a disk.
+#[test]
+fn an_image_that_was_cut_is_told_first_and_once() {
+    let project = everything();
+    let disk = fs::read(raw_disk(&project)).unwrap();
+    let lost = 1_500_000;
+    fs::write(project.path("project/cut.vhd"), &disk[..disk.len() - lost]).unwrap();
+    let cut = "the image is cut short: the last ";
+    for arguments in [
+        &["ls", "cut.vhd"][..],
+        &["cat", "cut.vhd", "resident.txt"],
+        &["manifest", "cut.vhd"],
+        &["extract", "cut.vhd", "out"],
+    ] {
+        let output = project.gonto(&[&["image"], arguments].concat()).run();
+        assert!(output.stderr.starts_with(&format!("warning: {cut}")), "{arguments:?}: {}", output.stderr);
+        assert_eq!(output.stderr.matches("cut short").count(), 1, "{arguments:?}: {}", output.stderr);
+    }
+    let output = project.gonto(&["image", "verify", "cut.vhd"]).run().ends_with(1);
+    assert!(output.stdout.starts_with(&format!("error: container: {cut}")), "{}", output.stdout);
+    assert_eq!(output.stdout.matches("cut short").count(), 1, "{}", output.stdout);
+
+    let project = Project::new("one: {requires: [{name: tool, version: '1', platform: multi}], script: x}");
+    project.publish("tool", "1", &disk[..disk.len() - lost]);
+    let output = project.gonto(&["run", "one"]).run().ends_with(1);
+    output.mentions("found neither: the file is cut short, ").mentions(" bytes of its volume are missing");
+}
+
 /// The disk of the fixture, which is a dynamic VHD, block by block.
 fn raw_disk(project: &Project) -> std::path::PathBuf {
     let image = fs::read(project.path("project/everything.vhd")).unwrap();
