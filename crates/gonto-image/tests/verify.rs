@@ -12,7 +12,7 @@ mod support;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use gonto_image::Severity;
+use gonto_image::{FileTree, Severity};
 use support::{RECORD_SIZE, attribute, record_of, verified};
 
 /// The volume of the fixture, to be damaged.
@@ -339,15 +339,60 @@ fn what_the_bitmap_of_the_table_says_is_held_against_the_records() {
     );
 }
 
+/// Where the record of the folder `many` lies, whose index has blocks.
+fn many(volume: &Patient) -> usize {
+    let is_many = |at: &usize| volume[*at..].starts_with(b"FILE") && attribute(volume, *at, 0xa0).is_some();
+    let found = (0..volume.len()).step_by(RECORD_SIZE / 2).filter(is_many);
+    let mut found = found.filter(|at| volume[at + 0x16] == 3 && volume.number(at + 0x2c, 4) > 24);
+    found.next().unwrap()
+}
+
+/// Windows reads directories by their trees alone, and so does the rest of this crate.
+#[test]
+fn a_bitmap_of_an_index_that_lies_is_found_and_hides_nothing() {
+    let lie = |volume: &mut Patient, mapping_pairs: &[u8]| {
+        // Not resident any more, and of 768 bytes.
+        let mut bitmap = [0; 0x58];
+        bitmap[..0x10].copy_from_slice(&[0xb0, 0, 0, 0, 0x58, 0, 0, 0, 1, 4, 0x40, 0, 0, 0, 9, 0]);
+        bitmap[0x20..0x22].copy_from_slice(&[0x48, 0]);
+        (bitmap[0x29], bitmap[0x31], bitmap[0x39]) = (2, 3, 3);
+        bitmap[0x40..0x48].copy_from_slice(b"$\0I\x003\x000\0");
+        bitmap[0x48..][..mapping_pairs.len()].copy_from_slice(mapping_pairs);
+        let record = many(volume);
+        let at = attribute(volume, record, 0xb0).unwrap();
+        assert_eq!(volume.number(at + volume.number(at + 4, 2), 4), 0xffff_ffff, "the last one");
+        // Fixups have taken the place of the upper half of its length, which is zero.
+        assert_eq!(at + 6, record + 510);
+        let fixup = volume.number(at + 6, 2);
+        volume[at..at + 0x58].copy_from_slice(&bitmap);
+        volume[at + 6..at + 8].copy_from_slice(&u16::try_from(fixup).unwrap().to_le_bytes());
+        volume[at + 0x58..at + 0x5c].fill(0xff);
+        let used = u16::try_from(at + 0x60 - record).unwrap();
+        volume[record + 0x18..record + 0x1a].copy_from_slice(&used.to_le_bytes());
+    };
+    let behind_the_end = [0x41, 1, 0, 0, 0, 0x70];
+    let too_short = [0x21, 1, 0, 0x10];
+    for mapping_pairs in [&behind_the_end[..], &too_short] {
+        let mut volume = Patient::new();
+        lie(&mut volume, mapping_pairs);
+        let tree = FileTree::open(Arc::new(volume.0)).unwrap();
+        assert_eq!(tree.entries(support::find(&tree, "many")).len(), 301);
+    }
+    assert_finds(
+        |volume| lie(volume, &behind_the_end),
+        &[&["error: ", "(many): expected clusters of a volume that has 6143, found 1 from 1879048192 on"]],
+    );
+    assert_finds(
+        |volume| lie(volume, &too_short),
+        &[
+            &["error: ", "(many): expected at most the 512 bytes that are allocated, found a size of 768"],
+            &["(many): 1 cluster from cluster 4096 on belong to record 2 as well"],
+        ],
+    );
+}
+
 #[test]
 fn indexes_whose_blocks_contradict_their_bitmap_are_found() {
-    let many = |volume: &Patient| {
-        let is_many =
-            |at: &usize| volume[*at..].starts_with(b"FILE") && attribute(volume, *at, 0xa0).is_some();
-        let found = (0..volume.len()).step_by(RECORD_SIZE / 2).filter(is_many);
-        let mut found = found.filter(|at| volume[at + 0x16] == 3 && volume.number(at + 0x2c, 4) > 24);
-        found.next().unwrap()
-    };
     assert_finds(
         |volume| {
             let bits = volume.content_at(many(volume), 0xb0, 0);

@@ -140,35 +140,55 @@ fn lznt1_encoding(compression_unit: u8, geometry: &Geometry) -> Result<Encoding,
     }
 }
 
-/// Streams with names. Something that lies in one of them is told by who reads it, and by nobody else.
+/// An attribute without which the rest can be read: what lies in it is told by who needs it, and by nobody else.
+pub(crate) struct Tolerant(Result<Gathering, Mismatch>);
+
+impl Default for Tolerant {
+    fn default() -> Self {
+        Self(Ok(Gathering::default()))
+    }
+}
+
+impl Tolerant {
+    pub(super) fn add(&mut self, attribute: &Attribute<'_>, geometry: &Geometry) {
+        if let Ok(gathering) = &mut self.0
+            && let Err(wrong) = gathering.add(attribute, geometry)
+        {
+            self.0 = Err(wrong);
+        }
+    }
+
+    pub(super) fn finish(self, geometry: &Geometry) -> Result<Option<Data>, Mismatch> {
+        self.0?.finish(geometry)
+    }
+}
+
+/// Streams with names.
 #[derive(Default)]
 pub(crate) struct NamedGatherings {
     /// By their names, in UTF-16: a file can have so many that they must be found fast.
-    by_name: BTreeMap<Box<[u8]>, Result<Gathering, Mismatch>>,
+    by_name: BTreeMap<Box<[u8]>, Tolerant>,
 }
 
 impl NamedGatherings {
     pub(super) fn add(&mut self, name: &[u8], attribute: &Attribute<'_>, geometry: &Geometry) {
         if !self.by_name.contains_key(name) {
-            self.by_name.insert(name.into(), Ok(Gathering::default()));
+            self.by_name.insert(name.into(), Tolerant::default());
         }
-        if let Some(stream) = self.by_name.get_mut(name)
-            && let Ok(gathering) = stream
-            && let Err(wrong) = gathering.add(attribute, geometry)
-        {
-            *stream = Err(wrong);
+        if let Some(stream) = self.by_name.get_mut(name) {
+            stream.add(attribute, geometry);
         }
     }
 
     /// All of them; `place` says in which record something is wrong.
     pub(super) fn finish(self, geometry: &Geometry, place: impl Fn(Mismatch) -> Error) -> Box<[NamedData]> {
-        let finish = |gathering: Gathering| {
-            let data = gathering.finish(geometry)?;
+        let finish = |stream: Tolerant| {
+            let data = stream.finish(geometry)?;
             data.map(Arc::new).ok_or_else(|| Mismatch::new(0, "a stream", "none"))
         };
         let finished = self.by_name.into_iter().map(|(utf16, gathered)| NamedData {
             name: to_wtf8(&utf16).into(),
-            data: gathered.and_then(finish).map_err(|wrong| Arc::new(place(wrong))),
+            data: finish(gathered).map_err(|wrong| Arc::new(place(wrong))),
         });
         let mut streams: Box<[NamedData]> = finished.collect();
         streams.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -3,7 +3,7 @@
 use super::attribute::{Attribute, Content, each, kind};
 use super::boot::Geometry;
 use super::extended_attributes::{self, Wsl};
-use super::gathering::{Data, Gathering, NamedData, NamedGatherings};
+use super::gathering::{Data, Gathering, NamedData, NamedGatherings, Tolerant};
 use super::mft::Mft;
 use super::record::Record;
 use super::reparse::{self, ReparsePoint};
@@ -43,8 +43,8 @@ pub(crate) struct Standard {
 pub(crate) struct IndexParts {
     pub(crate) root: Box<[u8]>,
     pub(crate) allocation: Option<Mapped>,
-    /// Which blocks of the allocation are in use. Windows does not ask it when it reads.
-    pub(crate) bitmap: Option<Stream>,
+    /// Which blocks of the allocation are in use, or what is wrong with that. Windows does not ask it when it reads.
+    pub(crate) bitmap: Result<Option<Stream>, Mismatch>,
 }
 
 impl Inode {
@@ -102,7 +102,7 @@ pub(crate) struct Parts {
     pub(crate) data: Gathering,
     index_root: Gathering,
     index_allocation: Gathering,
-    index_bitmap: Gathering,
+    index_bitmap: Tolerant,
     reparse: Gathering,
     extended: Gathering,
     named: NamedGatherings,
@@ -134,7 +134,10 @@ impl Parts {
                 }
                 (kind::INDEX_ROOT, name) if name == I30 => &mut self.index_root,
                 (kind::INDEX_ALLOCATION, name) if name == I30 => &mut self.index_allocation,
-                (kind::BITMAP, name) if name == I30 => &mut self.index_bitmap,
+                (kind::BITMAP, name) if name == I30 => {
+                    self.index_bitmap.add(&attribute, geometry);
+                    return Ok(());
+                }
                 (kind::REPARSE_POINT, _) => &mut self.reparse,
                 (kind::EXTENDED_ATTRIBUTES, _) => &mut self.extended,
                 _ => return Ok(()),
@@ -163,7 +166,7 @@ impl Parts {
                 }
                 None => None,
             };
-            let bitmap = self.index_bitmap.finish(geometry)?.map(|data| data.stream);
+            let bitmap = self.index_bitmap.finish(geometry).map(|data| data.map(|data| data.stream));
             Some(IndexParts { root, allocation, bitmap })
         } else {
             None

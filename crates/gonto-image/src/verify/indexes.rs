@@ -249,9 +249,19 @@ impl Walk<'_> {
         reached: &HashSet<u64>,
         blocks: &Blocks,
     ) {
-        let Some(stream) = &parts.bitmap else {
-            self.wrong("an index with blocks, but without $BITMAP");
-            return;
+        let stream = match &parts.bitmap {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return self.wrong("an index with blocks, but without $BITMAP"),
+            Err(Mismatch { expected, found, .. }) => {
+                let record = self.directory.record;
+                // What a single attribute shows was told with its record.
+                if self.survey.base(record).is_some_and(|base| !base.broken) {
+                    let problem =
+                        format!("the $BITMAP of its index lies: expected {expected}, found {found}");
+                    self.findings.error(record, problem);
+                }
+                return;
+            }
         };
         let size = layout.blocks().div_ceil(8).min(stream.size());
         let mut bitmap = vec![0; usize::try_from(size).unwrap_or(0)];

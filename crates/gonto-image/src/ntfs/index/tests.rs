@@ -76,7 +76,7 @@ fn list(root: Box<[u8]>, blocks: &[Vec<u8>]) -> Result<Vec<(String, u64)>, Strin
     assembly.add(&pairs, Vcn(0), Some(Vcn(clusters.into())), 100).unwrap();
     let sizes = Sizes { data: volume.len() as u64, valid: volume.len() as u64 };
     let allocation = Mapped { runs: assembly.finish().unwrap(), sizes };
-    let parts = IndexParts { root, allocation: Some(allocation), bitmap: None };
+    let parts = IndexParts { root, allocation: Some(allocation), bitmap: Ok(None) };
     let listing = Listing::read(&volume, &geometry, DIRECTORY, &parts);
     if let Some(damage) = listing.damage {
         return Err(damage.to_string());
@@ -173,7 +173,7 @@ fn blocks_that_are_known_to_be_zero_are_not_read() {
     assembly.add(&[0x13, 0, 0, 0x10, 0, 0], Vcn(0), Some(Vcn(clusters)), clusters).unwrap();
     let sizes = Sizes { data: clusters * 512, valid: clusters * 512 };
     let allocation = Some(Mapped { runs: assembly.finish().unwrap(), sizes });
-    let parts = IndexParts { root: root(&[last(Some(0))]), allocation, bitmap: None };
+    let parts = IndexParts { root: root(&[last(Some(0))]), allocation, bitmap: Ok(None) };
     let geometry = Geometry::of_clusters(512, clusters);
     let listing = Listing::read(&Hollow(clusters * 512), &geometry, DIRECTORY, &parts);
     let damage = listing.damage.unwrap().to_string();
