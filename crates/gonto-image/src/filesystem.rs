@@ -78,8 +78,7 @@ impl Volume {
     /// How many bytes of an NTFS volume lie behind the end of its partition or image: the image was cut short.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        let boot = Boot::read(self.bytes.as_ref());
-        boot.map_or(0, |boot| boot.geometry.size.saturating_sub(self.bytes.size()))
+        Boot::missing(self.bytes.as_ref())
     }
 
     /// What is not as it should be with the partition table and the place of the volume.
@@ -213,7 +212,7 @@ fn open(
         (Some(window), Some(there)) => Ok((Arc::new(window), partition.size.saturating_sub(there))),
         _ => Err(Error::PartitionTable {
             table,
-            offset: partition.start,
+            offset: partition.entry,
             expected: format!("partition {} inside the disk of {} bytes", partition.number, disk.size())
                 .into(),
             found: format!(

@@ -124,6 +124,8 @@ pub struct Partition {
     pub start: u64,
     /// Size in bytes.
     pub size: u64,
+    /// Where its entry in the table is, as a byte offset on the disk.
+    pub entry: u64,
     /// What the table says that it holds.
     pub kind: PartitionKind,
     /// What that means for it here.

@@ -99,6 +99,16 @@ impl FileTree {
     pub fn read(volume: &Volume, options: &Options) -> Result<Self, Error> {
         let bytes = volume.bytes();
         let tree = Mft::open(bytes.clone()).and_then(|mft| build::build(&mft, options.damage));
+        let damage = |tree: &Result<Self, Error>| tree.as_ref().map_or(u64::MAX, Self::damage_count);
+        if damage(&tree) > 0
+            && let Some(mft) = Mft::by_backup(bytes)
+        {
+            // Where the boot sector lies about the size of the volume, what lies behind that end only seems to be damaged.
+            let by_backup = build::build(&mft, options.damage);
+            if damage(&by_backup) < damage(&tree) {
+                return by_backup;
+            }
+        }
         tree.map_err(|error| Boot::why_cut(bytes.as_ref(), error))
     }
 

@@ -74,6 +74,38 @@ fn the_backup_of_the_boot_sector_is_found() {
     assert_eq!(notes_of_volume(wrong_place), [Reason::BackupBootSector]);
 }
 
+/// $MFT itself lies before the wrong end.
+#[test]
+fn a_boot_sector_that_halves_the_volume_is_contradicted_by_its_backup() {
+    let sound = volume();
+    let sectors = u32::from_le_bytes(sound[0x28..0x2c].try_into().unwrap());
+    for fraction in [2, 3, 4] {
+        let mut smaller = sound.clone();
+        smaller[0x28..0x2c].copy_from_slice(&(sectors / fraction).to_le_bytes());
+        for damage in [Damage::Refuse, Damage::Show] {
+            let options = Options { damage, ..Options::default() };
+            let tree = FileTree::open_with(Arc::new(smaller.clone()), &options).unwrap();
+            assert_eq!(tree.notes()[0].reason, Reason::BackupBootSector, "{fraction}");
+            assert_eq!(tree.damage_count(), 0);
+            assert_eq!(paths(&tree), paths(&FileTree::open(Arc::new(sound.clone())).unwrap()));
+        }
+    }
+}
+
+/// The backup says where the volume ends, so that nothing is missing.
+#[test]
+fn a_boot_sector_that_doubles_the_volume_does_not_make_it_a_cut_one() {
+    let mut larger = volume();
+    larger[0x2a] = 0xff;
+    let options = Options::default();
+    let missing = |image: Vec<u8>| {
+        Volume::find(&VirtualDisk::open(Arc::new(image), &options).unwrap(), &options).unwrap().missing()
+    };
+    assert_eq!(missing(larger.clone()), 0);
+    larger.truncate(larger.len() - 512);
+    assert!(missing(larger) > 0);
+}
+
 #[test]
 fn the_backup_of_the_boot_sector_is_found_behind_a_partition_table() {
     let mut image = everything();

@@ -94,7 +94,8 @@ fn a_partition_outside_the_disk_is_passed_over_and_refused_at_last() {
     assert_eq!(volume.partition().unwrap().number, 2);
     let Err(error) = find(&disk(&[(7, 100, 20)], &[])) else { panic!("opened") };
     let text = error.to_string();
-    assert!(text.contains("expected partition 1 inside the disk of 51200 bytes"), "{text}");
+    assert!(text.contains("damaged at byte 0x1be of the disk: expected partition 1 inside"), "{text}");
+    assert!(text.contains("inside the disk of 51200 bytes"), "{text}");
     assert!(text.contains("found 10240 bytes from byte 51200 on"), "{text}");
 }
 

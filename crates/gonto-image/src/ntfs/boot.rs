@@ -120,12 +120,22 @@ impl Boot {
             && (record_size, mft, mirror) == (other.record_size, other.mft, other.mirror)
     }
 
+    /// How many bytes of the volume lie behind the end of `volume`. None do where a backup at its end says that it ends there.
+    pub(crate) fn missing(volume: &dyn ReadAt) -> u64 {
+        match Self::read(volume) {
+            Ok(Self { geometry, .. }) if geometry.size > volume.size() && Self::backup(volume).is_none() => {
+                geometry.size - volume.size()
+            }
+            _ => 0,
+        }
+    }
+
     /// Tells why something lies behind the end of `volume`, if it is because the volume does not end there.
     pub(crate) fn why_cut(volume: &dyn ReadAt, error: Error) -> Error {
         let there = volume.size();
-        match Self::read(volume) {
-            Ok(Self { geometry, .. }) if geometry.size > there && error.is_about_the_end() => {
-                Error::CutVolume { size: geometry.size, there, source: Box::new(error) }
+        match Self::missing(volume) {
+            missing @ 1.. if error.is_about_the_end() => {
+                Error::CutVolume { size: there + missing, there, source: Box::new(error) }
             }
             _ => error,
         }

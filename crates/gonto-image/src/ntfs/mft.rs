@@ -57,6 +57,13 @@ impl Mft {
         })
     }
 
+    /// The same by the backup of the boot sector alone, where that contradicts the first one.
+    pub(crate) fn by_backup(volume: &Arc<dyn ReadAt>) -> Option<Self> {
+        let first = Boot::first(volume.as_ref()).ok()?;
+        let backup = Boot::backup(volume.as_ref()).filter(|backup| !backup.agrees(&first.geometry))?;
+        Self::by_boot_sector(volume, backup).ok()
+    }
+
     fn by_boot_sector(volume: &Arc<dyn ReadAt>, boot: Boot) -> Result<Self, Error> {
         let Boot { geometry, from_backup } = boot;
         let copies = Copies { boot: from_backup, mft: false };

@@ -300,6 +300,7 @@ fn partitions(entries: &[u8], array: &EntryArray, sector: u64) -> (Vec<Partition
             number: u32::try_from(index + 1).unwrap_or(u32::MAX),
             start,
             size,
+            entry: array.offset.saturating_add((index * array.entry_size) as u64),
             kind,
             role: kind.role(),
             id: Some(Guid::from_bytes(entry.unique_partition_guid)),

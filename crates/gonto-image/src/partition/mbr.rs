@@ -85,11 +85,12 @@ impl BootRecord {
         let (mut partitions, mut logical, mut irregularities) = (Vec::new(), Vec::new(), Vec::new());
         for (number, entry) in (1..).zip(&self.entries) {
             if entry.is_extended() {
-                if let Err(broken) = follow_chain(disk, sector, entry, &mut logical)? {
+                let place = entry_place(0, number - 1);
+                if let Err(broken) = follow_chain(disk, sector, entry, place, &mut logical)? {
                     irregularities.push(broken);
                 }
             } else if !matches!(entry.kind, 0 | 0xee) {
-                partitions.push(entry.partition(number, 0, sector));
+                partitions.push(entry.partition(number, 0, number - 1, sector));
             }
         }
         for (number, partition) in (FIRST_LOGICAL_NUMBER..).zip(&mut logical) {
@@ -106,13 +107,15 @@ impl Entry {
         matches!(self.kind, 0x05 | 0x0f | 0x85)
     }
 
-    fn partition(self, number: u32, base: u64, sector: u64) -> Partition {
+    /// What the entry at this position of the boot record at `record` describes.
+    fn partition(self, number: u32, record: u64, position: u32, sector: u64) -> Partition {
         let kind = PartitionKind::Byte(self.kind);
         Partition {
             number,
             // 32-bit sector numbers, at most three of them added up: nowhere near the end of u64.
-            start: base + u64::from(self.start.get()) * sector,
+            start: record + u64::from(self.start.get()) * sector,
             size: u64::from(self.size.get()) * sector,
+            entry: entry_place(record, position),
             kind,
             role: kind.role(),
             id: None,
@@ -122,12 +125,18 @@ impl Entry {
     }
 }
 
+/// Where an entry of the boot record at `record` lies on the disk.
+fn entry_place(record: u64, position: u32) -> u64 {
+    record + ENTRIES_AT as u64 + u64::from(position) * size_of::<Entry>() as u64
+}
+
 /// Each link of the chain describes one logical partition and the next link. Where the chain is broken, what was found before
-/// is as good as ever.
+/// is as good as ever. The first link is the entry `extended` at the byte `link`.
 fn follow_chain(
     disk: &dyn ReadAt,
     sector: u64,
     extended: &Entry,
+    mut link: u64,
     logical: &mut Vec<Partition>,
 ) -> Result<Result<(), Irregularity>, Error> {
     let broken = |mismatch: Mismatch, at| Ok(Err(mismatch.tolerated_in_partition_table("MBR", at)));
@@ -136,7 +145,7 @@ fn follow_chain(
     for _ in 0..LONGEST_CHAIN {
         if at.checked_add(RECORD_SIZE).is_none_or(|end| end > disk.size()) {
             let expected = format!("an extended boot record inside the disk of {} bytes", disk.size());
-            return broken(Mismatch::new(0, expected, "one behind its end"), at);
+            return broken(Mismatch::new(0, expected, format!("one at byte {at}")), link);
         }
         let record = read_record(disk, at)?;
         if !record.is_signed() {
@@ -145,11 +154,12 @@ fn follow_chain(
         }
         let [partition, next, ..] = record.entries;
         if partition.kind != 0 && !partition.is_extended() {
-            logical.push(partition.partition(0, at, sector));
+            logical.push(partition.partition(0, at, 0, sector));
         }
         if !next.is_extended() {
             return Ok(Ok(()));
         }
+        link = entry_place(at, 1);
         at = base + u64::from(next.start.get()) * sector;
     }
     let expected = format!("a chain of at most {LONGEST_CHAIN} extended boot records");
@@ -225,7 +235,12 @@ mod tests {
         put(&mut disk, 0, &[entry(0x0f, 100, 90)]);
         assert!(told(&read(&disk, None)).contains("the signature [55, aa]"));
         put(&mut disk, 100, &[entry(7, 1, 10), entry(5, u32::MAX, 20)]);
-        assert!(told(&read(&disk, None)).contains("inside the disk"));
+        let text = told(&read(&disk, None));
+        // The second entry of the record in sector 100.
+        assert!(
+            text.contains("at byte 0xc9ce of the disk: expected an extended boot record inside"),
+            "{text}"
+        );
         assert_eq!(numbers(&disk), [(5, 101, 10)]);
     }
 
