@@ -41,6 +41,7 @@ pub fn verify(volume: &Volume) -> Result<Verification, Error> {
     let bytes = volume.bytes();
     let mft = Mft::open(bytes.clone()).map_err(|error| Boot::why_cut(bytes.as_ref(), error))?;
     let mut findings = Findings::default();
+    system::boot_sectors(&mft, &mut findings);
     let bitmap = system::mft_bitmap(&mft, &mut findings);
     let mut survey = Survey::new(&mft, bitmap.as_deref());
     findings.append(std::mem::take(&mut survey.findings));

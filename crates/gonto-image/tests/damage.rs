@@ -58,6 +58,20 @@ fn a_name_whose_record_is_free_is_a_file_that_cannot_be_read() {
     assert!(content(&tree, find(&tree, "clusters.bin")).is_ok());
 }
 
+/// Without its `$DATA` it would be an empty file.
+#[test]
+fn a_file_whose_content_has_an_unknown_type_is_not_empty_but_damaged() {
+    let mut image = everything();
+    let record = record_of(&image, "resident.txt");
+    let data = attribute(&image, record, 0x80).unwrap();
+    image[data + 3] ^= 0x40;
+    let tree = open(image);
+    let [damage] = &told(&tree)[..] else { panic!("{:?}", told(&tree)) };
+    let words =
+        ["\"resident.txt\" is damaged", "expected a type of attribute that NTFS has", "found 0x40000080"];
+    assert_tells(damage, &words);
+}
+
 #[test]
 fn every_name_of_a_damaged_file_is_told() {
     let mut image = everything();

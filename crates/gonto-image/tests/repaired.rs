@@ -67,11 +67,27 @@ fn the_backup_of_the_boot_sector_is_found() {
     let mut wrong_size = volume();
     wrong_size[0x0c] = 7;
     assert_eq!(notes_of_volume(wrong_size), [Reason::BackupBootSector]);
+    // It says better where $MFT is than a mirror does, which would be there as well.
+    let mut wrong_table = volume();
+    wrong_table[0x30] ^= 8;
+    assert_eq!(notes_of_volume(wrong_table), [Reason::BackupBootSector]);
     let mut wrong_place = volume();
     // Both places are in the volume, and there is no table at either.
     wrong_place[0x30] ^= 8;
     wrong_place[0x38] ^= 8;
     assert_eq!(notes_of_volume(wrong_place), [Reason::BackupBootSector]);
+}
+
+/// As if its entry in the partition table had been damaged.
+#[test]
+fn a_partition_that_begins_in_the_wrong_place_has_no_boot_sector() {
+    let mut shifted = volume();
+    shifted.drain(..512);
+    shifted.extend([0; 512]);
+    let last = shifted.len() - 512;
+    shifted.copy_within(last - 512..last, last);
+    let words = ["the NTFS boot sector is damaged at byte 0x3 of the volume: expected \"NTFS    \""];
+    assert_tells(&refusal(shifted), &words);
 }
 
 /// $MFT itself lies before the wrong end.

@@ -21,6 +21,12 @@ pub(crate) mod kind {
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
     pub(crate) const EXTENDED_ATTRIBUTES: u32 = 0xe0;
     pub(super) const END: u32 = 0xffff_ffff;
+
+    /// All that NTFS has, in steps of 0x10; `$AttrDef` leaves room for others, which no system has ever made. A type that was
+    /// damaged must not make a file look as if it had no such attribute, and so be empty.
+    pub(super) fn is_known(kind: u32) -> bool {
+        (STANDARD_INFORMATION..=0x100).contains(&kind) && kind.is_multiple_of(0x10)
+    }
 }
 
 /// Bits of the flags that say how content is encoded.
@@ -145,6 +151,10 @@ fn parse(bytes: &[u8]) -> Result<(Attribute<'_>, usize), Mismatch> {
     let Ok((header, _)) = Header::ref_from_prefix(bytes) else {
         return Err(Mismatch::new(0, "an attribute header", "the end of the record"));
     };
+    let kind = header.kind.get();
+    if !kind::is_known(kind) {
+        return Err(Mismatch::new(0, "a type of attribute that NTFS has, up to 0x100", format!("{kind:#x}")));
+    }
     let length = header.length.get() as usize;
     if length < size_of::<Resident>() || !length.is_multiple_of(8) || length > bytes.len() {
         let expected = format!("an attribute of 24 to {} bytes, a multiple of 8", bytes.len());
@@ -171,7 +181,7 @@ fn parse(bytes: &[u8]) -> Result<(Attribute<'_>, usize), Mismatch> {
             return Err(Mismatch::new(at, "0 (resident) or 1 (not)", other));
         }
     };
-    let (kind, flags, id) = (header.kind.get(), header.flags.get(), header.id.get());
+    let (flags, id) = (header.flags.get(), header.id.get());
     let attribute = Attribute { kind, name, flags, id, at: 0, content };
     Ok((attribute, length))
 }

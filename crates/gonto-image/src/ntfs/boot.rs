@@ -113,11 +113,21 @@ impl Boot {
 }
 
 impl Boot {
-    /// Whether both copies lead to the same volume.
-    pub(crate) fn agrees(&self, other: &Geometry) -> bool {
-        let Geometry { sector_size, cluster_size, clusters, record_size, mft, mirror, .. } = self.geometry;
-        (sector_size, cluster_size, clusters) == (other.sector_size, other.cluster_size, other.clusters)
-            && (record_size, mft, mirror) == (other.record_size, other.mft, other.mirror)
+    /// What this copy and another one say differently, if they lead to different volumes: what it is, and both values.
+    pub(crate) fn contradicts(&self, other: &Geometry) -> Option<(&'static str, u64, u64)> {
+        let facts = |geometry: &Geometry| {
+            let Geometry { sector_size, cluster_size, clusters, record_size, mft, mirror, .. } = *geometry;
+            [
+                ("bytes of a sector", sector_size),
+                ("bytes of a cluster", cluster_size),
+                ("clusters", clusters),
+                ("bytes of a record", record_size as u64),
+                ("as cluster of $MFT", mft.0),
+                ("as cluster of $MFTMirr", mirror.0),
+            ]
+        };
+        let pairs = facts(&self.geometry).into_iter().zip(facts(other));
+        pairs.map(|((what, this), (_, other))| (what, this, other)).find(|(_, this, other)| this != other)
     }
 
     /// How many bytes of the volume lie behind the end of `volume`. None do where a backup at its end says that it ends there.

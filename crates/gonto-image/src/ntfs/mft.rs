@@ -44,35 +44,37 @@ const MOST_SMALL_READS: u64 = 256 << 20;
 const MOST_RECORDS: u64 = 1 << 26;
 
 impl Mft {
-    /// Finds `$MFT` on a volume. Where its own record is damaged, the one in `$MFTMirr` is taken; where neither is sound, they
-    /// are looked for where the backup of the boot sector says.
+    /// Finds `$MFT` on a volume: where the boot sector says, else where its backup says if that contradicts, else by the copy of
+    /// its first record in `$MFTMirr`.
     ///
     /// # Errors
     /// [`Error::BootSector`], [`Error::Record`], [`Error::TooMany`], [`Error::Read`]: what was wrong with the first copies.
     pub(crate) fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let boot = Boot::read(volume.as_ref())?;
         Self::by_boot_sector(&volume, boot).or_else(|error| {
-            let backup = if boot.from_backup { None } else { Boot::backup(volume.as_ref()) };
-            backup.and_then(|backup| Self::by_boot_sector(&volume, backup).ok()).ok_or(error)
+            let found = Self::by_backup(&volume).or_else(|| Self::by_mirror(&volume, boot));
+            // Where only the backup says where it is, and it is not there, the record is not to blame.
+            found.ok_or_else(|| Boot::first(volume.as_ref()).err().unwrap_or(error))
         })
     }
 
     /// The same by the backup of the boot sector alone, where that contradicts the first one.
     pub(crate) fn by_backup(volume: &Arc<dyn ReadAt>) -> Option<Self> {
         let first = Boot::first(volume.as_ref()).ok()?;
-        let backup = Boot::backup(volume.as_ref()).filter(|backup| !backup.agrees(&first.geometry))?;
-        Self::by_boot_sector(volume, backup).ok()
+        let backup = Boot::backup(volume.as_ref())?;
+        backup.contradicts(&first.geometry)?;
+        Self::by_boot_sector(volume, backup).ok().or_else(|| Self::by_mirror(volume, backup))
     }
 
     fn by_boot_sector(volume: &Arc<dyn ReadAt>, boot: Boot) -> Result<Self, Error> {
         let Boot { geometry, from_backup } = boot;
-        let copies = Copies { boot: from_backup, mft: false };
-        Self::by_record(volume.clone(), geometry, geometry.mft, copies).or_else(|error| {
-            let mirror = Some(geometry.mirror).filter(|mirror| mirror.0 < geometry.clusters);
-            let copies = Copies { mft: true, ..copies };
-            let mft = mirror.and_then(|at| Self::by_record(volume.clone(), geometry, at, copies).ok());
-            mft.ok_or(error)
-        })
+        Self::by_record(volume.clone(), geometry, geometry.mft, Copies { boot: from_backup, mft: false })
+    }
+
+    fn by_mirror(volume: &Arc<dyn ReadAt>, boot: Boot) -> Option<Self> {
+        let Boot { geometry, from_backup } = boot;
+        let at = Some(geometry.mirror).filter(|mirror| mirror.0 < geometry.clusters)?;
+        Self::by_record(volume.clone(), geometry, at, Copies { boot: from_backup, mft: true }).ok()
     }
 
     /// Reads the first record of `$MFT` or `$MFTMirr`, whichever begins at `start`. Where `$MFT` is so fragmented that its runs

@@ -82,47 +82,51 @@ const UPCASE_SIZE: usize = 2 << 16;
 
 /// Looks at everything that is of no directory and no file.
 pub(super) fn verify(mft: &Mft, inodes: &Inodes, survey: &Survey, findings: &mut Findings) {
-    boot_sectors(mft, findings);
     mirror(mft, findings);
     volume_record(mft, findings);
     log_file(mft, inodes, findings);
     security(mft, survey, findings);
 }
 
-fn boot_sectors(mft: &Mft, findings: &mut Findings) {
+/// Holds the boot sector against its backup. If it lies about sizes, everything else may seem wrong.
+pub(super) fn boot_sectors(mft: &Mft, findings: &mut Findings) {
     let geometry = &mft.geometry;
+    let volume = mft.volume.as_ref();
     if mft.copies.boot {
-        let why = Boot::first(mft.volume.as_ref()).err();
+        let why = Boot::first(volume).err();
         let why = why.map_or_else(|| "it leads to no $MFT".into(), |error| error.to_string());
         findings.error(None, format_args!("the boot sector is damaged, and its backup was used: {why}"));
         return;
     }
-    let there = mft.volume.size();
-    if geometry.size > there {
-        let size = geometry.size;
-        findings.error(
-            None,
-            format_args!("expected {size} bytes, as the boot sector says, found {there} in the partition"),
-        );
-        return;
-    }
+    let (there, size) = (volume.size(), geometry.size);
+    // A sector of 256 bytes holds less.
     let sector = usize::try_from(geometry.sector_size).unwrap_or(512).min(512);
-    // An image of the volume alone may end where the volume ends.
-    if there < geometry.size + sector as u64 {
-        return;
-    }
-    let mut sectors = [vec![0; sector], vec![0; sector]];
-    for (sector, at) in sectors.iter_mut().zip([0, geometry.size]) {
-        if let Err(error) = mft.volume.read_at(sector, at) {
-            findings.error(None, format_args!("the boot sector at byte {at:#x} cannot be read: {error}"));
+    let ends_with_the_volume = there < size.saturating_add(sector as u64);
+    if !ends_with_the_volume {
+        let mut sectors = [vec![0; sector], vec![0; sector]];
+        for (sector, at) in sectors.iter_mut().zip([0, size]) {
+            if let Err(error) = volume.read_at(sector, at) {
+                findings.error(None, format_args!("the boot sector at byte {at:#x} cannot be read: {error}"));
+                return;
+            }
+        }
+        if sectors[0] == sectors[1] {
             return;
         }
     }
-    if sectors[0] != sectors[1]
-        && Boot::backup(mft.volume.as_ref()).is_none_or(|backup| !backup.agrees(geometry))
-    {
-        let at = geometry.size;
-        findings.warning(None, format_args!("there is no backup of the boot sector at byte {at:#x}"));
+    match Boot::backup(volume).map(|backup| backup.contradicts(geometry)) {
+        Some(None) => {}
+        Some(Some((what, backup, first))) => findings
+            .error(None, format_args!("the boot sector says {first} {what}, and its backup says {backup}")),
+        None if size > there => findings.error(
+            None,
+            format_args!("expected {size} bytes, as the boot sector says, found {there} in the partition"),
+        ),
+        // An image of the volume alone may end where the volume ends.
+        None if ends_with_the_volume => {}
+        None => {
+            findings.warning(None, format_args!("there is no backup of the boot sector at byte {size:#x}"));
+        }
     }
 }
 

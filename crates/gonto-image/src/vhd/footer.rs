@@ -85,6 +85,16 @@ impl PlacedFooter {
         Guid::from_bytes(self.footer.unique_id)
     }
 
+    /// Whether only the copy at the start of the file is left.
+    pub(super) fn is_the_copy(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Why something lies behind the end of the file, for the end of a message: who cuts a file cuts its last footer off.
+    pub(super) fn hint_at_cut(&self) -> &'static str {
+        if self.is_the_copy() { ": the file is cut short" } else { "" }
+    }
+
     pub(super) fn mismatch(
         &self,
         at: usize,

@@ -27,7 +27,8 @@ impl PlacedHeader {
         let file_size = image.size();
         if offset.checked_add(size_of::<DynamicHeader>() as u64).is_none_or(|end| end > file_size) {
             let expected = format!("a dynamic header inside the file of {file_size} bytes");
-            return Err(footer.mismatch(DATA_OFFSET_AT, expected, format!("offset {offset:#x}")));
+            let found = format!("offset {offset:#x}{}", footer.hint_at_cut());
+            return Err(footer.mismatch(DATA_OFFSET_AT, expected, found));
         }
         let header: DynamicHeader = read_struct(image, "the VHD's dynamic header", offset)?;
         header.check_cookie().map_err(|mismatch| mismatch.in_vhd("dynamic header", offset))?;
@@ -58,6 +59,8 @@ pub(super) struct Layout {
     pub(super) table_offset: u64,
     /// Blocks end before this byte of the file.
     pub(super) blocks_end: u64,
+    /// What to say of a block that does not.
+    pub(super) hint_at_cut: &'static str,
 }
 
 impl Layout {
@@ -86,22 +89,27 @@ impl Layout {
         }
         let block_count = entries.min(needed);
         // Where only the copy at the start is left, nobody knows where the footer was.
-        let blocks_end = if footer.offset == 0 { file_size } else { footer.offset };
+        let blocks_end = if footer.is_the_copy() { file_size } else { footer.offset };
         let table_offset = header.header.table_offset.get();
         if table_offset.checked_add(block_count * 4).is_none_or(|end| end > blocks_end) {
             let expected = format!("a table of {block_count} entries before byte {blocks_end} of the file");
-            return Err(damaged(Mismatch::new(
-                TABLE_OFFSET_AT,
-                expected,
-                format!("offset {table_offset:#x}"),
-            )));
+            let found = format!("offset {table_offset:#x}{}", footer.hint_at_cut());
+            return Err(damaged(Mismatch::new(TABLE_OFFSET_AT, expected, found)));
         }
         let block_count = usize::try_from(block_count).map_err(|_| {
             damaged(Mismatch::new(TABLE_ENTRIES_AT, "a table that fits into memory", block_count))
         })?;
         let bitmap_size = (block_size / SECTOR / 8).next_multiple_of(SECTOR);
-        let header_offset = header.offset;
-        Ok(Self { disk_size, block_size, block_count, bitmap_size, header_offset, table_offset, blocks_end })
+        Ok(Self {
+            disk_size,
+            block_size,
+            block_count,
+            bitmap_size,
+            header_offset: header.offset,
+            table_offset,
+            blocks_end,
+            hint_at_cut: footer.hint_at_cut(),
+        })
     }
 
     /// How many bytes of block `number` belong to the disk: the last block may be cut.

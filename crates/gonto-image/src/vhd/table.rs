@@ -147,7 +147,7 @@ fn too_many(layout: &Layout, number: usize) -> Error {
 /// An error about a block that the file does not hold.
 pub(super) fn behind_the_end(layout: &Layout, number: usize, found: String) -> Error {
     let expected = format!("block {number} to end before byte {} of the file", layout.blocks_end);
-    in_table(layout, number, expected, found)
+    in_table(layout, number, expected, found + layout.hint_at_cut)
 }
 
 fn in_table(layout: &Layout, number: usize, expected: String, found: String) -> Error {

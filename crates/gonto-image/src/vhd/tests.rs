@@ -170,6 +170,19 @@ fn a_fixed_disk_that_was_cut_is_refused() {
     assert!(message(image).contains("4096 bytes: the file is cut short"));
 }
 
+#[test]
+fn a_dynamic_disk_that_was_cut_is_refused_as_that() {
+    let image = dynamic(BLOCK, &[Some(5), Some(5 + 1 + 128)]);
+    for length in [image.len() / 2, 2048, 1536, 700] {
+        let text = message(image[..length].to_vec());
+        assert!(text.contains(": the file is cut short; fetch the image again"), "{length}: {text}");
+    }
+    // With its footer behind it, it is the table that lies.
+    let mut lying = image;
+    lying[1536..1540].fill(0x7f);
+    assert!(!message(lying).contains("cut short"));
+}
+
 /// Somebody copied the partition out of a fixed VHD up to the end of the file.
 #[test]
 fn a_volume_with_the_footer_of_the_disk_that_it_was_copied_from_is_read() {

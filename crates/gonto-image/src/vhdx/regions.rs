@@ -102,7 +102,8 @@ fn place(entry: &RegionEntry, file_size: u64) -> Result<Range<u64>, Mismatch> {
         _ => {
             let at = std::mem::offset_of!(RegionEntry, file_offset);
             let expected = format!("a region of whole MiB inside the file of {file_size} bytes");
-            let found = format!("{length} bytes from byte {start:#x} on for region {}", entry.guid);
+            let hint = if end.is_none() { ": the file may be cut short" } else { "" };
+            let found = format!("{length} bytes from byte {start:#x} on for region {}{hint}", entry.guid);
             Err(Mismatch::new(at, expected, found))
         }
     }
