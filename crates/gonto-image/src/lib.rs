@@ -64,6 +64,8 @@
 pub mod compression;
 mod container;
 mod crc;
+#[cfg_attr(not(test), expect(dead_code, reason = "whatever makes images is still to come"))]
+mod create;
 mod error;
 mod filesystem;
 mod guid;
@@ -82,6 +84,7 @@ mod vhd;
 mod vhdx;
 
 pub use container::{Container, VirtualDisk};
+pub use create::NewContainer;
 pub use error::Error;
 pub use filesystem::Volume;
 pub use guid::Guid;

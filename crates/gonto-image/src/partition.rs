@@ -9,7 +9,7 @@ use crate::irregularity::Irregularity;
 use crate::options::Options;
 use crate::source::ReadAt;
 
-mod gpt;
+pub(crate) mod gpt;
 mod kind;
 mod mbr;
 

@@ -14,6 +14,8 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub(crate) use sys::{read_exact_at, write_all_at};
+
 /// Something of a fixed size that can be read at any position, by any number of threads at once.
 ///
 /// There is no cursor and no short read: a layer above never has to loop, and never has to wonder whether it has seen
@@ -108,7 +110,7 @@ impl ImageFile {
 
 impl ReadAt for ImageFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        sys::read_exact_at(&self.file, buf, offset)
+        read_exact_at(&self.file, buf, offset)
     }
 
     fn size(&self) -> u64 {

@@ -39,6 +39,7 @@ mod format;
 mod header;
 mod locator;
 mod table;
+pub(crate) mod write;
 
 use dynamic::Dynamic;
 use footer::PlacedFooter;

@@ -32,6 +32,7 @@ mod metadata;
 mod regions;
 mod replay;
 mod table;
+pub(crate) mod write;
 
 use disk::Disk;
 use format::{FILE_SIGNATURE, FileTypeIdentifier};

@@ -11,6 +11,12 @@ use crate::irregularity::Irregularity;
 use crate::options::Options;
 use crate::source::ReadAt;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "whatever makes images is still to come"))]
+mod write;
+
+#[cfg_attr(not(test), expect(unused_imports, reason = "whatever makes images is still to come"))]
+pub(crate) use write::{PARTITION_START, ROOM_BEHIND, write};
+
 const SIGNATURE: [u8; 8] = *b"EFI PART";
 
 /// The table does not say how big its sectors are. Those that the container names are tried first.
@@ -57,6 +63,7 @@ struct Entry {
     /// The last sector belongs to the partition.
     ending_lba: U64,
     attributes: U64,
+    /// UTF-16, up to a zero.
     name: [[u8; 2]; 36],
 }
 const _: () = assert!(size_of::<Entry>() == 128);

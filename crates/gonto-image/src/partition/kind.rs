@@ -38,6 +38,7 @@ const MICROSOFT_RESERVED: Guid = Guid::from_digits(0xe3c9e316_0b5c_4db8_817d_f92
 const RECOVERY: Guid = Guid::from_digits(0xde94bba4_06d1_4d40_a16a_bfd50179d6ac);
 const LDM_METADATA: Guid = Guid::from_digits(0x5808c8aa_7e8f_42e0_85d2_e1e90434cfb3);
 const LDM_DATA: Guid = Guid::from_digits(0xaf9b60a0_1431_4f62_bc68_3311714a69ad);
+pub(super) const BASIC_DATA: Guid = Guid::from_digits(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
 const STORAGE_SPACES: Guid = Guid::from_digits(0xe75caf8f_f680_4cee_afa3_b001e56efc2d);
 
 /// Names of GPT types.
@@ -48,7 +49,7 @@ const GUIDS: [(Guid, &str); 21] = [
     (LDM_METADATA, "dynamic disk database (LDM)"),
     (LDM_DATA, "dynamic disk (LDM)"),
     (STORAGE_SPACES, "Storage Spaces"),
-    (Guid::from_digits(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7), "basic data"),
+    (BASIC_DATA, "basic data"),
     (Guid::from_digits(0x21686148_6449_6e6f_744e_656564454649), "BIOS boot"),
     (Guid::from_digits(0x0fc63daf_8483_4772_8e79_3d69d8477de4), "Linux file system"),
     (Guid::from_digits(0x0657fd6d_a4ab_43c4_84e5_0933c84b4f4f), "Linux swap"),

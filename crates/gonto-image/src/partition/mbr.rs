@@ -1,7 +1,7 @@
 //! The master boot record and the chain of extended boot records behind it.
 
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::{DiskId, Partition, PartitionKind, Scheme, Table, read_part};
 use crate::error::{Error, Mismatch};
@@ -59,6 +59,22 @@ pub(super) fn read(disk: &dyn ReadAt) -> Result<Option<BootRecord>, Error> {
 }
 
 impl BootRecord {
+    /// One that only protects a GPT (UEFI 2.10, 5.2.3) on a disk of so many sectors.
+    pub(super) fn protective(sectors: u64) -> Self {
+        let entry = Entry {
+            first_chs: [0x00, 0x02, 0x00],
+            kind: 0xee,
+            // Where the end has no such address.
+            last_chs: [0xff; 3],
+            start: 1.into(),
+            size: u32::try_from(sectors - 1).unwrap_or(u32::MAX).into(),
+            ..Entry::new_zeroed()
+        };
+        let unused = Entry::new_zeroed();
+        let entries = [entry, unused, unused, unused];
+        Self { entries, signature: [0x55, 0xaa], ..Self::new_zeroed() }
+    }
+
     fn is_signed(&self) -> bool {
         self.signature == [0x55, 0xaa]
     }

@@ -3,6 +3,9 @@
 use super::format::Footer;
 use crate::layer::Creator;
 
+/// The mark of what this crate makes.
+pub(super) const GONTO: [u8; 4] = *b"gnto";
+
 /// The creator that a footer names; `None` where the mark is left empty.
 pub(super) fn creator(footer: &Footer) -> Option<Creator> {
     let mark = footer.creator_application;
@@ -24,9 +27,12 @@ pub(super) fn creator(footer: &Footer) -> Option<Creator> {
         b"tap\0" => ("XenServer".to_owned(), None),
         b"CTXS" => ("XenConvert".to_owned(), None),
         b"wa\0\0" | b"wa  " => ("Azure".to_owned(), None),
+        &GONTO => ("Gonto".to_owned(), Some(version)),
         _ => (text.clone(), Some(version)),
     };
     let host = match &footer.creator_host_os {
+        // It writes the same bytes wherever it runs.
+        _ if mark == GONTO => None,
         b"Wi2k" => Some("Windows"),
         b"Mac " => Some("Macintosh"),
         _ => None,
@@ -66,6 +72,7 @@ mod tests {
         assert_eq!(told(*b"win ", 0x000a_0000).as_deref(), Some("Windows 10, 11, or Server 2016 or later"));
         assert_eq!(told(*b"win ", 0x0006_0001).as_deref(), Some("Windows 7 or Server 2008 R2"));
         assert_eq!(told(*b"win ", 0x000b_0000).as_deref(), Some("Windows 11.0"));
+        assert_eq!(told(*b"gnto", 4).as_deref(), Some("Gonto"));
         assert_eq!(told(*b"tap\0", 0).as_deref(), Some("XenServer"));
         assert_eq!(told(*b"new\x1b", 1).as_deref(), Some("new\\u{1b}"));
         assert_eq!(told([0; 4], 1), None);

@@ -10,15 +10,16 @@ pub(super) const FOOTER_SIZE: usize = 512;
 /// Virtual PC before 2004 left the last byte of the footer out ("Hard Disk Footer Format").
 pub(super) const SHORT_FOOTER_SIZE: usize = 511;
 
-const FOOTER_COOKIE: [u8; 8] = *b"conectix";
+pub(super) const FOOTER_COOKIE: [u8; 8] = *b"conectix";
 pub(super) const HEADER_COOKIE: [u8; 8] = *b"cxsparse";
-const VERSION_1_0: u32 = 0x0001_0000;
+pub(super) const VERSION_1_0: u32 = 0x0001_0000;
 
 /// "Hard Disk Footer Format".
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct Footer {
     pub(super) cookie: [u8; 8],
+    /// [`RESERVED_FEATURE`] and bit 0, for a disk that may be deleted when the system shuts down.
     pub(super) features: U32,
     pub(super) file_format_version: U32,
     /// Byte offset of the dynamic header; all ones in a fixed disk.
@@ -49,6 +50,9 @@ pub(super) const DATA_OFFSET_AT: usize = std::mem::offset_of!(Footer, data_offse
 pub(super) const CURRENT_SIZE_AT: usize = std::mem::offset_of!(Footer, current_size);
 pub(super) const DISK_TYPE_AT: usize = std::mem::offset_of!(Footer, disk_type);
 const FOOTER_CHECKSUM_AT: usize = std::mem::offset_of!(Footer, checksum);
+
+/// The bit that is set in every footer.
+pub(super) const RESERVED_FEATURE: u32 = 2;
 
 /// The disk types that are in use; 0, 1, 5 and 6 are reserved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +90,12 @@ impl Footer {
 
     pub(super) fn check_sum(&self) -> Result<(), WrongChecksum> {
         verify_checksum(self.as_bytes(), FOOTER_CHECKSUM_AT, self.checksum.get())
+    }
+
+    /// The same with its checksum.
+    pub(super) fn sealed(mut self) -> Self {
+        self.checksum = checksum(self.as_bytes(), FOOTER_CHECKSUM_AT).into();
+        self
     }
 }
 
@@ -131,6 +141,12 @@ impl DynamicHeader {
 
     pub(super) fn check_sum(&self) -> Result<(), WrongChecksum> {
         verify_checksum(self.as_bytes(), HEADER_CHECKSUM_AT, self.checksum.get())
+    }
+
+    /// The same with its checksum.
+    pub(super) fn sealed(mut self) -> Self {
+        self.checksum = checksum(self.as_bytes(), HEADER_CHECKSUM_AT).into();
+        self
     }
 }
 

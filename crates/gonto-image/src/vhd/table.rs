@@ -13,7 +13,7 @@ pub(super) type BlockOffset = std::num::NonZeroU32;
 const AT_ONCE: usize = 16 << 10;
 
 /// An absent block.
-const ABSENT: u32 = u32::MAX;
+pub(super) const ABSENT: u32 = u32::MAX;
 
 /// Where the blocks lie.
 pub(super) struct Table {

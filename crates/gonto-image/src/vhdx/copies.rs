@@ -108,13 +108,25 @@ fn check(bytes: &[u8], signature: [u8; 4]) -> Result<(), Flaw> {
         return Err(Flaw::Signature(Mismatch::new(0, expected, found)));
     }
     let (stored, rest) = rest.split_at(4);
-    let mut crc = Crc32c::new();
-    for part in [found, &[0; 4], rest] {
-        crc.update(part);
-    }
-    let (expected, found) = (crc.finish(), u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]));
+    let expected = checksum(found, rest);
+    let found = u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
     if expected == found {
         return Ok(());
     }
     Err(Flaw::Checksum(WrongChecksum { at: CHECKSUM_AT, expected, found }))
+}
+
+fn checksum(signature: &[u8], behind: &[u8]) -> u32 {
+    let mut crc = Crc32c::new();
+    for part in [signature, &[0; 4], behind] {
+        crc.update(part);
+    }
+    crc.finish()
+}
+
+/// Gives a copy that is going to be written its checksum.
+pub(super) fn seal(bytes: &mut [u8]) {
+    let (signature, rest) = bytes.split_at_mut(CHECKSUM_AT);
+    let (own, behind) = rest.split_at_mut(4);
+    own.copy_from_slice(&checksum(signature, behind).to_le_bytes());
 }

@@ -161,11 +161,13 @@ pub(super) struct MetadataEntry {
     pub(super) offset: U32,
     /// In bytes, at most 1 MiB.
     pub(super) length: U32,
-    /// [`IS_USER`], [`IS_REQUIRED`], and bit 1 for items that belong to the disk and not to the file.
+    /// [`IS_USER`], [`IS_OF_DISK`], [`IS_REQUIRED`].
     pub(super) flags: U32,
     pub(super) reserved: U32,
 }
 pub(super) const IS_USER: u32 = 1;
+/// The item belongs to the disk and not to the file.
+pub(super) const IS_OF_DISK: u32 = 2;
 pub(super) const IS_REQUIRED: u32 = 4;
 pub(super) const LONGEST_ITEM: u32 = 1 << 20;
 const _: () = assert!(size_of::<MetadataEntry>() == 32);
