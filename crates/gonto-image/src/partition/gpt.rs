@@ -15,7 +15,7 @@ use crate::source::ReadAt;
 mod write;
 
 #[cfg_attr(not(test), expect(unused_imports, reason = "whatever makes images is still to come"))]
-pub(crate) use write::{PARTITION_START, ROOM_BEHIND, write};
+pub(crate) use write::{ALIGNMENT, PARTITION_START, ROOM_BEHIND, write};
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";
 

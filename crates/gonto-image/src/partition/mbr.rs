@@ -59,15 +59,15 @@ pub(super) fn read(disk: &dyn ReadAt) -> Result<Option<BootRecord>, Error> {
 }
 
 impl BootRecord {
-    /// One that only protects a GPT (UEFI 2.10, 5.2.3) on a disk of so many sectors.
-    pub(super) fn protective(sectors: u64) -> Self {
+    /// One that only protects a GPT (UEFI 2.10, 5.2.3) on a disk whose last sector is this one.
+    pub(super) fn protective(last_lba: u64) -> Self {
         let entry = Entry {
             first_chs: [0x00, 0x02, 0x00],
             kind: 0xee,
             // Where the end has no such address.
             last_chs: [0xff; 3],
             start: 1.into(),
-            size: u32::try_from(sectors - 1).unwrap_or(u32::MAX).into(),
+            size: u32::try_from(last_lba).unwrap_or(u32::MAX).into(),
             ..Entry::new_zeroed()
         };
         let unused = Entry::new_zeroed();

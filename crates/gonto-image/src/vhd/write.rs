@@ -19,13 +19,16 @@ use crate::source::write_all_at;
 /// How many bytes a disk has that holds at least `needed` bytes, and that every reader takes for as big: its geometry is exact,
 /// or ends where all geometries end, so that nobody believes it. It is a multiple of 4 KiB. `None` when that is too much.
 pub(crate) fn disk_size(needed: u64) -> Option<u64> {
+    if needed > BIGGEST_DISK {
+        return None;
+    }
     let pages = needed.max(1).div_ceil(4096);
     let is_exact = |size: &u64| Geometry::of(size / SECTOR).sectors() * SECTOR == *size;
     let size = if pages * 4096 <= Geometry::BIGGEST.sectors() * SECTOR {
         // A cylinder has 4080 sectors at most, so that it is never far to the next one.
         (pages..).map(|pages| pages * 4096).find(is_exact)?
     } else {
-        needed.checked_next_multiple_of(1 << 20)?
+        needed.next_multiple_of(1 << 20)
     };
     (size <= BIGGEST_DISK).then_some(size)
 }

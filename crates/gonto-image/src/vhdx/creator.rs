@@ -6,6 +6,9 @@ use crate::layer::Creator;
 /// What Windows writes before its version.
 const WINDOWS: &str = "Microsoft Windows ";
 
+/// What this crate writes before its version.
+pub(super) const GONTO: &str = "Gonto ";
+
 /// The creator that the identifier names ([MS-VHDX] 2.2.1); `None` where it names none.
 pub(super) fn creator(identifier: &FileTypeIdentifier) -> Option<Creator> {
     let units: Vec<u16> =
@@ -13,6 +16,10 @@ pub(super) fn creator(identifier: &FileTypeIdentifier) -> Option<Creator> {
     let mark = String::from_utf16_lossy(&units).trim().escape_debug().to_string();
     if mark.is_empty() {
         return None;
+    }
+    if let Some((major, minor)) = mark.strip_prefix(GONTO).and_then(|version| version.split_once('.')) {
+        let version = major.parse().ok().zip(minor.parse().ok());
+        return Some(Creator { program: GONTO.trim().to_owned(), mark, version, host: None });
     }
     let version = mark.strip_prefix(WINDOWS).and_then(version);
     let program = version.map_or(mark.clone(), windows);
@@ -70,6 +77,7 @@ mod tests {
         );
         assert_eq!(told("Microsoft Windows NT").as_deref(), Some("Microsoft Windows NT"));
         assert_eq!(told("QEMU v10.0.2").as_deref(), Some("QEMU v10.0.2"));
+        assert_eq!(told("Gonto 0.4").as_deref(), Some("Gonto"));
         assert_eq!(told("a\x1bb").as_deref(), Some("a\\u{1b}b"));
         assert_eq!(told(" "), None);
     }

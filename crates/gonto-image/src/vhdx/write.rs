@@ -12,6 +12,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::copies::seal;
+use super::creator::GONTO;
 use super::format::{
     BAT_REGION, FILE_PARAMETERS, FILE_SIGNATURE, FileParameters, FileTypeIdentifier, HEADER_PLACES,
     HEADER_SECTION, HEADER_SIGNATURE, Header, IS_OF_DISK, IS_REQUIRED, LOGICAL_SECTOR_SIZE, METADATA_REGION,
@@ -107,7 +108,7 @@ impl Layout for Blocks {
 fn identifier() -> FileTypeIdentifier {
     let (major, minor) = WRITER_VERSION;
     let mut identifier = FileTypeIdentifier { signature: FILE_SIGNATURE, ..FileTypeIdentifier::new_zeroed() };
-    let name = format!("Gonto {major}.{minor}");
+    let name = format!("{GONTO}{major}.{minor}");
     identifier.creator.iter_mut().zip(name.encode_utf16()).for_each(|(slot, unit)| *slot = unit.into());
     identifier
 }

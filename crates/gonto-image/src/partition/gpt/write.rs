@@ -12,10 +12,13 @@ use crate::crc::crc32;
 use crate::create::disk::DiskWriter;
 use crate::create::identity::Identity;
 
-/// Byte offset in the disk of the first partition, as Windows and everybody else aligns it.
-pub(crate) const PARTITION_START: u64 = 1 << 20;
+/// Partitions begin and end at multiples of this, as those of Windows and everybody else do.
+pub(crate) const ALIGNMENT: u64 = 1 << 20;
 
-/// Bytes behind the last partition, for the backup at the end of the disk.
+/// Byte offset in the disk of the partition.
+pub(crate) const PARTITION_START: u64 = ALIGNMENT;
+
+/// Bytes that the disk has at least behind the partition, for the backup at its end.
 pub(crate) const ROOM_BEHIND: u64 = (1 + ARRAY_SECTORS) * SECTOR;
 
 const SECTOR: u64 = 512;
@@ -32,29 +35,43 @@ const ARRAY_SECTORS: u64 = ARRAY_SIZE as u64 / SECTOR;
 /// What Windows calls a partition that has no other name.
 const NAME: &str = "Basic data partition";
 
-/// Writes the table of a disk of `size` bytes with a protective MBR and a partition for data, which occupies these bytes of the
-/// disk: whole sectors from [`PARTITION_START`] on, with [`ROOM_BEHIND`] behind them.
+/// Writes the table of a disk of `size` bytes, with a protective MBR and one partition for data: the bytes from
+/// [`PARTITION_START`] on to a multiple of [`ALIGNMENT`] that has [`ROOM_BEHIND`].
 pub(crate) fn write(
     disk: &mut DiskWriter,
     size: u64,
-    partition: &Range<u64>,
+    partition: Range<u64>,
     identity: &Identity,
 ) -> io::Result<()> {
-    let sectors = size / SECTOR;
+    let last = size / SECTOR - 1;
     let entries = entries(partition, identity);
-    let header = |my_lba: u64, alternate_lba: u64, partition_entry_lba: u64| {
-        header(sectors, [my_lba, alternate_lba, partition_entry_lba], &entries, identity)
-    };
-    let (first, last) = (1, sectors - 1);
-    let (primary, backup) = (first + 1, last - ARRAY_SECTORS);
-    disk.write_at(BootRecord::protective(sectors).as_bytes(), 0)?;
-    disk.write_at(header(first, last, primary).as_bytes(), first * SECTOR)?;
-    disk.write_at(&entries, primary * SECTOR)?;
-    disk.write_at(&entries, backup * SECTOR)?;
-    disk.write_at(header(last, first, backup).as_bytes(), last * SECTOR)
+    disk.write_at(BootRecord::protective(last).as_bytes(), 0)?;
+    for (own, other, array) in [(1, last, 2), (last, 1, last - ARRAY_SECTORS)] {
+        let mut header = Header {
+            signature: SIGNATURE,
+            revision: 0x0001_0000.into(),
+            header_size: HEADER_BYTES.into(),
+            my_lba: own.into(),
+            alternate_lba: other.into(),
+            // Behind the primary entries, and before those of the backup.
+            first_usable_lba: (2 + ARRAY_SECTORS).into(),
+            last_usable_lba: (last - ARRAY_SECTORS - 1).into(),
+            disk_guid: identity.guid("partition table").to_bytes(),
+            partition_entry_lba: array.into(),
+            number_of_partition_entries: ENTRIES.into(),
+            size_of_partition_entry: ENTRY_SIZE.into(),
+            partition_entry_array_crc32: crc32(&entries).into(),
+            ..Header::new_zeroed()
+        };
+        header.header_crc32 = crc32(header.as_bytes()).into();
+        disk.write_at(header.as_bytes(), own * SECTOR)?;
+        disk.write_at(&entries, array * SECTOR)?;
+    }
+    Ok(())
 }
 
-fn entries(partition: &Range<u64>, identity: &Identity) -> Vec<u8> {
+/// The array of entries, of which one is used.
+fn entries(partition: Range<u64>, identity: &Identity) -> Vec<u8> {
     let mut entry = Entry {
         partition_type_guid: BASIC_DATA.to_bytes(),
         unique_partition_guid: identity.guid("partition").to_bytes(),
@@ -66,26 +83,4 @@ fn entries(partition: &Range<u64>, identity: &Identity) -> Vec<u8> {
     let mut entries = entry.as_bytes().to_vec();
     entries.resize(ARRAY_SIZE as usize, 0);
     entries
-}
-
-fn header(sectors: u64, places: [u64; 3], entries: &[u8], identity: &Identity) -> Header {
-    let [my_lba, alternate_lba, partition_entry_lba] = places;
-    let mut header = Header {
-        signature: SIGNATURE,
-        revision: 0x0001_0000.into(),
-        header_size: HEADER_BYTES.into(),
-        my_lba: my_lba.into(),
-        alternate_lba: alternate_lba.into(),
-        // Behind the primary entries, and before those of the backup.
-        first_usable_lba: (2 + ARRAY_SECTORS).into(),
-        last_usable_lba: (sectors - 2 - ARRAY_SECTORS).into(),
-        disk_guid: identity.guid("disk table").to_bytes(),
-        partition_entry_lba: partition_entry_lba.into(),
-        number_of_partition_entries: ENTRIES.into(),
-        size_of_partition_entry: ENTRY_SIZE.into(),
-        partition_entry_array_crc32: crc32(entries).into(),
-        ..Header::new_zeroed()
-    };
-    header.header_crc32 = crc32(header.as_bytes()).into();
-    header
 }
