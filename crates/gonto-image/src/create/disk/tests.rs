@@ -278,7 +278,7 @@ fn tables_that_have_several_parts_find_everything() {
     let scratch = tempfile::tempdir().unwrap();
     let gib = 1 << 30;
     let places: [u64; 6] = [1, 4 * gib - 7, 4 * gib + 3 * MIB, 8 * gib - MIB, 8 * gib, 300 * gib + 77];
-    for container in ALL {
+    for container in ALL.into_iter().filter(|container| fits(*container, 310 * gib)) {
         let path = scratch.path().join("image");
         let mut disk = DiskWriter::new(create(&path), container, 400 * gib).unwrap();
         for place in places {
@@ -296,6 +296,11 @@ fn tables_that_have_several_parts_find_everything() {
         assert_eq!(blocks.map(|blocks| blocks.present), blocks.map(|_| 7), "{container:?}");
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// Whether a disk can be made in a test: Windows gives a file all of its room, whatever is in it.
+fn fits(container: NewContainer, size: u64) -> bool {
+    !(cfg!(windows) && container == NewContainer::FixedVhd && size > 1 << 30)
 }
 
 /// Sizes around those at which the geometry of a VHD changes its shape, in sectors.
@@ -329,7 +334,8 @@ fn a_disk_is_hardly_bigger_than_what_it_holds() {
 fn a_disk_of_any_size_is_read_as_one_of_that_size() {
     let scratch = tempfile::tempdir().unwrap();
     for container in ALL {
-        for size in sizes().map(|needed| disk_size(container, needed).unwrap()) {
+        let sizes = sizes().map(|needed| disk_size(container, needed).unwrap());
+        for size in sizes.filter(|size| fits(container, *size)) {
             let path = scratch.path().join("image");
             let disk = DiskWriter::new(create(&path), container, size).unwrap();
             disk.finish(size, &identity(), 0).unwrap();
