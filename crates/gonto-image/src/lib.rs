@@ -2,7 +2,7 @@
 //!
 //! A gigantic toolchain is one file, made on Windows: a virtual disk, on it a partition, in it NTFS. This crate opens
 //! such a file and answers what a file system is asked: which names a directory holds, what a file is, which bytes it
-//! contains. It never writes to an image.
+//! contains. It also makes such files, of folders ([`create()`]); an image that exists it never writes to.
 //!
 //! ```no_run
 //! use std::{fs::File, sync::Arc};
@@ -56,15 +56,16 @@
 //! | [`compression`] | LZNT1, XPRESS-Huffman, LZX | \[MS-XCA\], \[MS-PATCH\] |
 //! | [`tree`](FileTree) | the file tree, links, named streams, extent maps, notes | |
 //! | [`verify`](verify()) | whether everything in a volume agrees | |
+//! | [`create`](create()) | a folder becomes a volume, a disk, an image file | |
 //!
 //! # What is absent
-//! No path of the host, no network, no clock, no environment, no logging, no async, no unsafe code.
+//! No path of the host but the folder that an image is made of, no network, no clock, no environment, no logging, no async, no
+//! unsafe code.
 #![forbid(unsafe_code)]
 
 pub mod compression;
 mod container;
 mod crc;
-#[cfg_attr(not(test), expect(dead_code, reason = "whatever makes images is still to come"))]
 mod create;
 mod error;
 mod filesystem;
@@ -84,7 +85,9 @@ mod vhd;
 mod vhdx;
 
 pub use container::{Container, VirtualDisk};
-pub use create::NewContainer;
+pub use create::{
+    CreateError, Created, Event, LONGEST_LABEL, NewContainer, NewImage, Offender, Problem, contains, create,
+};
 pub use error::Error;
 pub use filesystem::Volume;
 pub use guid::Guid;

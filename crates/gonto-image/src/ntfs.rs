@@ -30,7 +30,9 @@ pub(crate) mod runs;
 pub(crate) mod scan;
 pub(crate) mod stream;
 pub(crate) mod unit_cache;
+pub(crate) mod upcase;
 pub(crate) mod volume_record;
+pub(crate) mod write;
 
 /// Cluster number counted from the start of the volume; one cluster has [`boot::Geometry::cluster_size`] bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,6 +54,11 @@ impl Reference {
     pub(crate) fn from_raw(raw: u64) -> Self {
         let [a, b, c, d, e, f, g, h] = raw.to_le_bytes();
         Self { record: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), sequence: u16::from_le_bytes([g, h]) }
+    }
+
+    /// The opposite of [`from_raw`](Self::from_raw).
+    pub(crate) fn to_raw(self) -> u64 {
+        self.record | u64::from(self.sequence) << 48
     }
 }
 

@@ -19,7 +19,27 @@ pub fn map_in_order_with<S, T: Send>(
     make: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, usize) -> T + Sync,
 ) -> Vec<T> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(count);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    on_threads(processors.min(MOST_THREADS), count, make, work)
+}
+
+/// The same for work that waits for a disk more than it computes: a disk answers several questions at once, however few
+/// processors there are.
+pub(crate) fn map_waiting<S, T: Send>(
+    count: usize,
+    make: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> T + Sync,
+) -> Vec<T> {
+    on_threads(MOST_THREADS, count, make, work)
+}
+
+fn on_threads<S, T: Send>(
+    threads: usize,
+    count: usize,
+    make: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> T + Sync,
+) -> Vec<T> {
+    let threads = threads.min(count);
     let next = AtomicUsize::new(0);
     let take_turns = || {
         let mut own = make();

@@ -21,6 +21,25 @@ pub enum NewContainer {
     Vhdx,
 }
 
+impl NewContainer {
+    /// The biggest disk that it can hold, in bytes.
+    pub(super) fn biggest(self) -> u64 {
+        match self {
+            Self::FixedVhd | Self::DynamicVhd => vhd::write::BIGGEST_DISK,
+            Self::Vhdx => vhdx::write::BIGGEST_DISK,
+        }
+    }
+
+    /// What it is called in the digest of an image.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::FixedVhd => "fixed VHD",
+            Self::DynamicVhd => "dynamic VHD",
+            Self::Vhdx => "VHDX",
+        }
+    }
+}
+
 /// The version that an image names as its maker's. It stays while the same content makes the same image.
 pub(crate) const WRITER_VERSION: (u16, u16) = (0, 4);
 
@@ -50,6 +69,7 @@ pub(crate) trait Layout: Send {
 /// file: the same calls make the same file.
 pub(crate) struct DiskWriter {
     file: File,
+    container: NewContainer,
     layout: Box<dyn Layout>,
     sharing: Sharing,
     /// Bytes of the disk for which there is room in the tables.
@@ -65,14 +85,14 @@ impl DiskWriter {
     /// The disk will not be bigger than `most` bytes, for which room is left in tables at the start of the file. It is part of
     /// what decides the bytes of the file.
     pub(crate) fn new(file: File, container: NewContainer, most: u64) -> io::Result<Self> {
-        let most = disk_size(container, most).ok_or_else(too_big)?;
+        let most = disk_size(container, most).ok_or_else(|| too_big(container))?;
         let layout: Box<dyn Layout> = match container {
             NewContainer::FixedVhd => Box::new(vhd::write::Fixed),
             NewContainer::DynamicVhd => Box::new(vhd::write::Dynamic::new(most)),
             NewContainer::Vhdx => Box::new(vhdx::write::Blocks::new(most)),
         };
         let sharing = Sharing::new(&file)?;
-        Ok(Self { file, layout, sharing, most, end: 0 })
+        Ok(Self { file, container, layout, sharing, most, end: 0 })
     }
 
     /// Writes `bytes` at `offset` of the disk. Pages of zeros stay holes, and blocks that hold nothing else are left out.
@@ -144,7 +164,8 @@ impl DiskWriter {
     }
 
     fn reach(&mut self, offset: u64, length: u64) -> io::Result<()> {
-        let end = offset.checked_add(length).filter(|end| *end <= self.most).ok_or_else(too_big)?;
+        let end = offset.checked_add(length).filter(|end| *end <= self.most);
+        let end = end.ok_or_else(|| too_big(self.container))?;
         self.end = self.end.max(end);
         Ok(())
     }
@@ -182,9 +203,16 @@ fn holds_something(source: &File, mut at: u64, length: u64) -> io::Result<bool> 
     Ok(false)
 }
 
-/// The disk would not fit into its container.
-pub(crate) fn too_big() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the disk is too big for its container")
+/// The disk would be bigger than its container allows.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk would have more than {limit} bytes")]
+pub(super) struct DiskTooBig {
+    pub(super) limit: u64,
+}
+
+/// The same as an error of whatever writes.
+pub(crate) fn too_big(container: NewContainer) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, DiskTooBig { limit: container.biggest() })
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ pub(crate) mod kind {
     pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
     pub(crate) const BITMAP: u32 = 0xb0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
+    pub(crate) const EXTENDED_ATTRIBUTE_INFORMATION: u32 = 0xd0;
     pub(crate) const EXTENDED_ATTRIBUTES: u32 = 0xe0;
-    pub(super) const END: u32 = 0xffff_ffff;
+    pub(in crate::ntfs) const END: u32 = 0xffff_ffff;
 
     /// All that NTFS has, in steps of 0x10; `$AttrDef` leaves room for others, which no system has ever made. A type that was
     /// damaged must not make a file look as if it had no such attribute, and so be empty.
@@ -34,50 +35,51 @@ pub(crate) mod flag {
     /// Any compression; LZNT1 is the only one that exists here.
     pub(crate) const COMPRESSED: u16 = 0x00ff;
     pub(crate) const ENCRYPTED: u16 = 0x4000;
+    pub(crate) const SPARSE: u16 = 0x8000;
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Header {
-    kind: U32,
+pub(super) struct Header {
+    pub(super) kind: U32,
     /// Of the whole attribute, in bytes.
-    length: U32,
-    non_resident: u8,
+    pub(super) length: U32,
+    pub(super) non_resident: u8,
     /// In UTF-16 units.
-    name_length: u8,
-    name_offset: U16,
-    flags: U16,
-    id: U16,
+    pub(super) name_length: u8,
+    pub(super) name_offset: U16,
+    pub(super) flags: U16,
+    pub(super) id: U16,
 }
-const HEADER_SIZE: usize = size_of::<Header>();
+pub(super) const HEADER_SIZE: usize = size_of::<Header>();
 const _: () = assert!(HEADER_SIZE == 16);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Resident {
-    header: [u8; HEADER_SIZE],
-    value_length: U32,
-    value_offset: U16,
-    indexed: u8,
-    padding: u8,
+pub(super) struct Resident {
+    pub(super) header: [u8; HEADER_SIZE],
+    pub(super) value_length: U32,
+    pub(super) value_offset: U16,
+    pub(super) indexed: u8,
+    pub(super) padding: u8,
 }
 const _: () = assert!(size_of::<Resident>() == 24);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct NonResident {
-    header: [u8; HEADER_SIZE],
-    lowest_vcn: U64,
+pub(super) struct NonResident {
+    pub(super) header: [u8; HEADER_SIZE],
+    pub(super) lowest_vcn: U64,
     /// The last cluster of this piece; -1 where there is none.
-    highest_vcn: U64,
-    mapping_pairs_offset: U16,
+    pub(super) highest_vcn: U64,
+    pub(super) mapping_pairs_offset: U16,
     /// Binary logarithm of clusters; 0 for what is not compressed.
-    compression_unit: u8,
-    padding: [u8; 5],
+    pub(super) compression_unit: u8,
+    pub(super) padding: [u8; 5],
     /// These three are right only in the piece that begins at VCN 0. In bytes.
-    allocated_size: U64,
-    data_size: U64,
-    valid_size: U64,
+    pub(super) allocated_size: U64,
+    pub(super) data_size: U64,
+    pub(super) valid_size: U64,
 }
 const _: () = assert!(size_of::<NonResident>() == 64);
 

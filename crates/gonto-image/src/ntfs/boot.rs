@@ -10,26 +10,26 @@ use crate::source::ReadAt;
 /// BIOS parameter block of NTFS; fields of FAT that NTFS leaves zero are `unused`.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct BootSector {
-    jump: [u8; 3],
-    oem_id: [u8; 8],
-    bytes_per_sector: U16,
+pub(super) struct BootSector {
+    pub(super) jump: [u8; 3],
+    pub(super) oem_id: [u8; 8],
+    pub(super) bytes_per_sector: U16,
     /// Up to 128 the number itself, above it `2^(256 - n)`.
-    sectors_per_cluster: u8,
-    unused1: [u8; 26],
+    pub(super) sectors_per_cluster: u8,
+    pub(super) unused1: [u8; 26],
     /// In sectors; the backup of the boot sector lies behind them.
-    total_sectors: U64,
-    mft_lcn: U64,
-    mft_mirror_lcn: U64,
+    pub(super) total_sectors: U64,
+    pub(super) mft_lcn: U64,
+    pub(super) mft_mirror_lcn: U64,
     /// Positive in clusters, negative `2^-n` bytes.
-    record_size: i8,
-    unused2: [u8; 3],
-    index_block_size: i8,
-    unused3: [u8; 3],
-    serial_number: U64,
-    checksum: [u8; 4],
-    code: [u8; 426],
-    signature: [u8; 2],
+    pub(super) record_size: i8,
+    pub(super) unused2: [u8; 3],
+    pub(super) index_block_size: i8,
+    pub(super) unused3: [u8; 3],
+    pub(super) serial_number: U64,
+    pub(super) checksum: [u8; 4],
+    pub(super) code: [u8; 426],
+    pub(super) signature: [u8; 2],
 }
 const _: () = assert!(size_of::<BootSector>() == 512);
 
@@ -61,7 +61,7 @@ pub(crate) struct Boot {
     pub(crate) from_backup: bool,
 }
 
-const OEM_ID: &[u8; 8] = b"NTFS    ";
+pub(super) const OEM_ID: &[u8; 8] = b"NTFS    ";
 
 impl Boot {
     /// Reads the boot sector at the start of `volume`, or, where that is damaged, its backup at the end.

@@ -43,9 +43,36 @@ pub(crate) fn undo(block: &mut [u8], signature: [u8; 4]) -> Result<(), Mismatch>
     Ok(())
 }
 
+/// Protects `block`, whose header says where the array lies: the opposite of [`undo`]. `number` is what every stride ends with.
+pub(crate) fn apply(block: &mut [u8], number: u16) {
+    let offset = usize::from(field::u16(block, 4).unwrap_or(0));
+    let number = number.to_le_bytes();
+    block[offset..offset + 2].copy_from_slice(&number);
+    for stride in 0..block.len() / STRIDE {
+        let end = (stride + 1) * STRIDE - 2;
+        let kept = offset + 2 + stride * 2;
+        block.copy_within(end..end + 2, kept);
+        block[end..end + 2].copy_from_slice(&number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_applied_can_be_undone() {
+        let mut original = vec![0; 2 * STRIDE];
+        original[..8].copy_from_slice(b"FILE\x30\0\x03\0");
+        original[510..512].copy_from_slice(b"ab");
+        original[1022..].copy_from_slice(b"cd");
+        let mut block = original.clone();
+        apply(&mut block, 1);
+        assert_eq!([&block[510..512], &block[1022..]], [[1, 0]; 2]);
+        assert_eq!(block[0x30..0x36], *b"\x01\0abcd");
+        undo(&mut block, *b"FILE").unwrap();
+        assert_eq!([&block[..0x30], &block[0x36..]], [&original[..0x30], &original[0x36..]]);
+    }
 
     fn block(strides: usize) -> Vec<u8> {
         let mut block = vec![0; strides * STRIDE];

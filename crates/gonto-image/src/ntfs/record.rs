@@ -8,31 +8,31 @@ use crate::error::Mismatch;
 
 pub(crate) const SIGNATURE: [u8; 4] = *b"FILE";
 
-const IN_USE: u16 = 1;
-const DIRECTORY: u16 = 2;
+pub(super) const IN_USE: u16 = 1;
+pub(super) const DIRECTORY: u16 = 2;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Header {
-    signature: [u8; 4],
-    fixup_offset: U16,
-    fixup_count: U16,
-    log_sequence_number: U64,
-    sequence: U16,
-    hard_links: U16,
-    first_attribute: U16,
-    flags: U16,
+pub(super) struct Header {
+    pub(super) signature: [u8; 4],
+    pub(super) fixup_offset: U16,
+    pub(super) fixup_count: U16,
+    pub(super) log_sequence_number: U64,
+    pub(super) sequence: U16,
+    pub(super) hard_links: U16,
+    pub(super) first_attribute: U16,
+    pub(super) flags: U16,
     /// Bytes that are in use, up to and with the end mark.
-    used: U32,
-    allocated: U32,
+    pub(super) used: U32,
+    pub(super) allocated: U32,
     /// Zero in a base record; an extension record names its base here.
-    base: U64,
-    next_attribute_id: U16,
+    pub(super) base: U64,
+    pub(super) next_attribute_id: U16,
     /// From here on since NTFS 3.1.
-    padding: U16,
-    number: U32,
+    pub(super) padding: U16,
+    pub(super) number: U32,
 }
-const HEADER_SIZE: usize = size_of::<Header>();
+pub(super) const HEADER_SIZE: usize = size_of::<Header>();
 const _: () = assert!(HEADER_SIZE == 48);
 
 /// A record whose fixups are undone and whose header holds together.

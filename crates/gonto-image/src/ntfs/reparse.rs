@@ -8,10 +8,10 @@ use crate::error::Mismatch;
 pub(crate) const LONGEST: u64 = 16 << 10;
 
 /// \[MS-FSCC\] 2.1.2.1.
-mod tag {
+pub(crate) mod tag {
     pub(super) const MOUNT_POINT: u32 = 0xa000_0003;
-    pub(super) const SYMLINK: u32 = 0xa000_000c;
-    pub(super) const LX_SYMLINK: u32 = 0xa000_001d;
+    pub(crate) const SYMLINK: u32 = 0xa000_000c;
+    pub(crate) const LX_SYMLINK: u32 = 0xa000_001d;
     pub(super) const DEDUP: u32 = 0x8000_0013;
     pub(super) const WOF: u32 = 0x8000_0017;
     pub(super) const AF_UNIX: u32 = 0x8000_0023;

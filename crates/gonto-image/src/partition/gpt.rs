@@ -11,10 +11,8 @@ use crate::irregularity::Irregularity;
 use crate::options::Options;
 use crate::source::ReadAt;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "whatever makes images is still to come"))]
 mod write;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "whatever makes images is still to come"))]
 pub(crate) use write::{ALIGNMENT, PARTITION_START, ROOM_BEHIND, write};
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";

@@ -21,7 +21,7 @@ pub(super) struct PlacedFooter {
 }
 
 /// The biggest VHD that Windows attaches; block table entries are 32-bit sector numbers, so that there cannot be much more.
-pub(super) const BIGGEST_DISK: u64 = 2040 << 30;
+pub(crate) const BIGGEST_DISK: u64 = 2040 << 30;
 
 const WHAT: &str = "VHD's footer";
 

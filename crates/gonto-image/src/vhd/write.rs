@@ -6,13 +6,13 @@ use std::io;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::creator::GONTO;
-use super::footer::BIGGEST_DISK;
+pub(crate) use super::footer::BIGGEST_DISK;
 use super::format::{
     DiskType, DynamicHeader, FOOTER_COOKIE, FOOTER_SIZE, Footer, HEADER_COOKIE, RESERVED_FEATURE, SECTOR,
     VERSION_1_0,
 };
 use super::table::ABSENT;
-use crate::create::disk::{Layout, WRITER_VERSION, too_big};
+use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
 use crate::create::identity::Identity;
 use crate::source::write_all_at;
 
@@ -125,10 +125,11 @@ impl Layout for Dynamic {
 
     fn place(&mut self, file: &File, offset: u64) -> io::Result<u64> {
         let number = usize::try_from(offset / self.block_size()).unwrap_or(usize::MAX);
-        let entry = self.table.get_mut(number).ok_or_else(too_big)?;
+        let entry = self.table.get_mut(number).ok_or_else(|| too_big(NewContainer::DynamicVhd))?;
         if *entry == ABSENT {
             let data = (self.end + SECTOR).next_multiple_of(ALIGNMENT);
-            *entry = u32::try_from((data - SECTOR) / SECTOR).map_err(|_| too_big())?;
+            *entry =
+                u32::try_from((data - SECTOR) / SECTOR).map_err(|_| too_big(NewContainer::DynamicVhd))?;
             write_all_at(file, &BITMAP, data - SECTOR)?;
             self.end = data + u64::from(BLOCK_SIZE);
         }
@@ -142,7 +143,9 @@ impl Layout for Dynamic {
             data_offset: u64::MAX.into(),
             table_offset: TABLE_AT.into(),
             header_version: VERSION_1_0.into(),
-            max_table_entries: u32::try_from(size.div_ceil(self.block_size())).map_err(|_| too_big())?.into(),
+            max_table_entries: u32::try_from(size.div_ceil(self.block_size()))
+                .map_err(|_| too_big(NewContainer::DynamicVhd))?
+                .into(),
             block_size: BLOCK_SIZE.into(),
             ..DynamicHeader::new_zeroed()
         };

@@ -37,7 +37,7 @@ pub(super) struct Metadata {
 }
 
 /// [MS-VHDX] 2.6.2.2.
-pub(super) const BIGGEST_DISK: u64 = 64 << 40;
+pub(crate) const BIGGEST_DISK: u64 = 64 << 40;
 
 /// [MS-VHDX] 2.6.2.1.
 const BLOCK_SIZES: std::ops::RangeInclusive<u64> = MIB..=256 * MIB;

@@ -20,8 +20,8 @@ use super::format::{
     REGION_TABLE_PLACES, REGION_TABLE_SIGNATURE, REGION_TABLE_SIZE, RegionEntry, RegionTableHeader,
     SECTORS_PER_BITMAP, VIRTUAL_DISK_ID, VIRTUAL_DISK_SIZE, state,
 };
-use super::metadata::BIGGEST_DISK;
-use crate::create::disk::{Layout, WRITER_VERSION, too_big};
+pub(crate) use super::metadata::BIGGEST_DISK;
+use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
 use crate::create::identity::Identity;
 use crate::source::write_all_at;
 
@@ -76,7 +76,7 @@ impl Layout for Blocks {
 
     fn place(&mut self, _: &File, offset: u64) -> io::Result<u64> {
         let number = usize::try_from(offset / self.block_size()).unwrap_or(usize::MAX);
-        let entry = self.table.get_mut(number).ok_or_else(too_big)?;
+        let entry = self.table.get_mut(number).ok_or_else(|| too_big(NewContainer::Vhdx))?;
         if *entry == NOT_PRESENT {
             *entry = self.end | u64::from(state::FULLY_PRESENT);
             self.end += u64::from(BLOCK_SIZE);

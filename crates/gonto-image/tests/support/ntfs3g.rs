@@ -51,15 +51,7 @@ impl Volume {
 
     /// Mounts it; `None`, with a word about it, where that is not possible.
     pub(crate) fn mount(&self, options: &str) -> Option<Mounted> {
-        let folder = self.scratch.path().join("mounted");
-        fs::create_dir_all(&folder).unwrap();
-        let arguments =
-            ["-o", options, self.path().to_str().unwrap(), folder.to_str().unwrap()].map(str::to_owned);
-        if run("ntfs-3g", &arguments.each_ref().map(String::as_str)) {
-            return Some(Mounted { folder });
-        }
-        eprintln!("skipped: ntfs-3g cannot mount here (it needs root or an open /dev/fuse)");
-        None
+        Mounted::new(&self.path(), &self.scratch.path().join("mounted"), options)
     }
 
     /// The volume as we read it.
@@ -74,6 +66,16 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// Mounts a volume at a folder, which is made; `None`, with a word about it, where that is not possible.
+    pub(crate) fn new(volume: &Path, folder: &Path, options: &str) -> Option<Self> {
+        fs::create_dir_all(folder).unwrap();
+        if run("ntfs-3g", &["-o", options, volume.to_str().unwrap(), folder.to_str().unwrap()]) {
+            return Some(Self { folder: folder.into() });
+        }
+        eprintln!("skipped: ntfs-3g cannot mount here (it needs root or an open /dev/fuse)");
+        None
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

@@ -51,7 +51,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let done = Command::new("umount").arg(self.folder.path().join("root")).status();
+        // Lazily: a process that another test is just starting may hold our files for a moment.
+        let done = Command::new("umount").arg("--lazy").arg(self.folder.path().join("root")).status();
         assert!(done.is_ok_and(|status| status.success()), "{:?} is still mounted", self.folder.path());
     }
 }
