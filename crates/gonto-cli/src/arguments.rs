@@ -1,11 +1,13 @@
 //! The command line.
 
+mod create;
 mod image;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use create::CreateArguments;
 pub(crate) use image::{ImageCommand, ImageFile};
 
 /// The dependency manager for toolchains too big to install.
@@ -40,6 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     #[command(flatten)]
     Target(TargetCommand),
+    Create(CreateArguments),
     /// Look into a disk image without mounting it
     #[command(subcommand)]
     Image(ImageCommand),

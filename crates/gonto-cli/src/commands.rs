@@ -9,6 +9,7 @@ use gonto::target::{Surroundings, Target};
 use gonto::{Interrupt, Notices, run};
 
 use crate::arguments::{Arguments, Command, TargetCommand};
+use crate::create;
 use crate::image;
 use crate::output::{self, Progress};
 use crate::signals;
@@ -21,6 +22,7 @@ pub(crate) enum Failure {
     /// The folder of `-C`.
     Directory(PathBuf, io::Error),
     Image(gonto::image::Error),
+    Create(gonto::create::Error),
     /// Results cannot be written.
     Output(io::Error),
     /// Everything has been told already.
@@ -36,6 +38,7 @@ impl Failure {
                 output::failure(&format!("cannot change to the folder {}", folder.display()), source);
             }
             Self::Image(error) => output::image_error(error),
+            Self::Create(error) => output::image_error(error),
             Self::Told => {}
             Self::Output(source) => output::failure("cannot write the results", source),
         }
@@ -45,6 +48,7 @@ impl Failure {
         match self {
             Self::Library(error) => error.exit_code(),
             Self::Image(error) => error.exit_code(),
+            Self::Create(error) => error.exit_code(),
             _ => 1,
         }
     }
@@ -62,12 +66,19 @@ impl From<gonto::image::Error> for Failure {
     }
 }
 
+impl From<gonto::create::Error> for Failure {
+    fn from(error: gonto::create::Error) -> Self {
+        Self::Create(error)
+    }
+}
+
 pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     if let Some(folder) = arguments.directory {
         env::set_current_dir(&folder).map_err(|source| Failure::Directory(folder, source))?;
     }
     let command = match arguments.command {
         Command::Image(command) => return image::execute(command),
+        Command::Create(arguments) => return create::execute(&arguments),
         Command::Target(command) => command,
     };
     let loaded = load(arguments.config)?;

@@ -114,6 +114,14 @@ fn options(image: &ImageFile) -> Options {
     }
 }
 
+/// Prints one JSON object as the result of a command.
+pub(crate) fn report(value: &impl Serialize) -> Result<(), Failure> {
+    print(|out| {
+        print_json(value, out)?;
+        Ok(Told::Nothing)
+    })
+}
+
 fn print_json(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Error> {
     serde_json::to_writer_pretty(&mut *out, value)
         .map_err(io::Error::from)

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod commands;
+mod create;
 mod image;
 mod output;
 mod signals;

@@ -59,9 +59,9 @@ pub(crate) fn error(error: &gonto::Error) {
     with_causes(ERROR, "error", error);
 }
 
-/// The same for something about an image. Names in an image may hold what steers a terminal, or what would look like another
+/// The same for something about an image or a folder. Names in an image may hold what steers a terminal, or what would look like another
 /// message.
-pub(crate) fn image_error(error: &gonto::image::Error) {
+pub(crate) fn image_error(error: &dyn Error) {
     let causes = std::iter::successors(error.source(), |cause| (**cause).source());
     let causes = causes.map(|cause| ("  caused by", cause.to_string()));
     for (head, text) in std::iter::once(("error", error.to_string())).chain(causes) {

@@ -9,6 +9,7 @@
 //! | [`target`] | what can be done with one target: list, download, mount, run, unmount |
 //! | [`run`] | the whole way from a target to its exit status, as the program `gonto` goes it |
 //! | [`image`] | looks into an image without mounting it |
+//! | [`create`] | makes an image of a folder |
 //! | [`error`] | what can go wrong |
 //!
 //! The library takes plain structs and returns plain structs and events. It never prints, and never ends the process.
@@ -30,6 +31,8 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod create;
+
 pub mod error;
 pub mod image;
 pub mod run;

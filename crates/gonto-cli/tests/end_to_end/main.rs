@@ -6,6 +6,7 @@
 mod support;
 
 mod command_line;
+mod create;
 mod portable_image;
 
 #[cfg(target_os = "linux")]
