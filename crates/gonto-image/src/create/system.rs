@@ -247,7 +247,7 @@ fn place_extensions(volume: &mut Volume, plan: &Plan<'_>) -> io::Result<MftStrea
     for range in
         [0..FIRST_UNUSED, QUOTA..FIRST_FREE, FIRST_RECORD..used, plan.records..plan.records + extensions]
     {
-        set(&mut bitmap, range);
+        set_bits(&mut bitmap, range);
     }
     for number in used..plan.records {
         volume.write_record(number, &record::unused(number))?;
@@ -294,16 +294,16 @@ fn write_bitmap(volume: &mut Volume, wanted: &Wanted<'_>) -> io::Result<(Stream,
     let stream = volume.room_for(in_bitmap * cluster_size);
     let stream = Stream { size, valid: size, ..stream };
     // What is free is zero, and not even held in memory: there may be terabytes of it.
-    let mut used = vec![0; index(volume.clusters()) + 1];
-    set(&mut used, 0..volume.clusters());
+    let mut used = vec![0; byte_of(volume.clusters()) + 1];
+    set_bits(&mut used, 0..volume.clusters());
     for gap in &volume.gaps {
-        gap.clone().for_each(|cluster| used[index(cluster)] &= !(1 << (cluster % 8)));
+        gap.clone().for_each(|cluster| used[byte_of(cluster)] &= !(1 << (cluster % 8)));
     }
     volume.fill(&stream, &used)?;
     // There are no clusters behind the last one that could be taken.
     let last = clusters / 8;
     let mut end = vec![0; usize::try_from(size - last).unwrap_or(0)];
-    set(&mut end, clusters % 8..(size - last) * 8);
+    set_bits(&mut end, clusters % 8..(size - last) * 8);
     volume.fill_at(&stream, last, &end)?;
     Ok((stream, finished))
 }
@@ -312,19 +312,19 @@ fn bitmap_size(clusters: u64) -> u64 {
     clusters.div_ceil(8).next_multiple_of(8)
 }
 
-fn index(bit: u64) -> usize {
+fn byte_of(bit: u64) -> usize {
     usize::try_from(bit / 8).unwrap_or(usize::MAX)
 }
 
-fn set(bitmap: &mut [u8], mut range: std::ops::Range<u64>) {
+fn set_bits(bitmap: &mut [u8], mut range: std::ops::Range<u64>) {
     while range.start < range.end && !(range.start.is_multiple_of(8) && range.end - range.start >= 8) {
-        bitmap[index(range.start)] |= 1 << (range.start % 8);
+        bitmap[byte_of(range.start)] |= 1 << (range.start % 8);
         range.start += 1;
     }
     let whole = (range.end - range.start) / 8;
-    bitmap[index(range.start)..][..usize::try_from(whole).unwrap_or(0)].fill(0xff);
+    bitmap[byte_of(range.start)..][..usize::try_from(whole).unwrap_or(0)].fill(0xff);
     for bit in range.start + whole * 8..range.end {
-        bitmap[index(bit)] |= 1 << (bit % 8);
+        bitmap[byte_of(bit)] |= 1 << (bit % 8);
     }
 }
 
