@@ -18,6 +18,8 @@ mod failing;
 mod folders;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod mkntfs;
 mod names;
 mod random;
 #[cfg(target_os = "linux")]
