@@ -2,14 +2,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gonto_image::{NewContainer, NewImage};
 use tempfile::TempDir;
 
-use crate::making::{CONTAINERS, Image, Source, in_folder, noise, usual};
+use crate::making::{CONTAINERS, Image, Source, assert_same_but_modes, in_folder, noise, usual};
 use crate::support::ntfs3g::Mounted;
 use crate::support::{disk, findings, partitions};
 
@@ -104,7 +104,7 @@ fn ntfs_3g_shows_the_folder_and_writes_to_it() {
     let source = everything();
     let partition = Partition::of(&source.image(&usual()));
     let Some(mounted) = partition.mount("ro") else { return };
-    crate::making::assert_same_but_modes(&in_folder(mounted.folder()), &in_folder(source.path()));
+    assert_same_but_modes(&in_folder(mounted.folder()), &in_folder(source.path()));
     drop(mounted);
 
     let Some(mounted) = partition.mount("rw") else { return };
@@ -129,7 +129,7 @@ fn ntfs_3g_shows_the_folder_and_writes_to_it() {
     let written = in_folder(root);
     drop(mounted);
     let Some(mounted) = partition.mount("ro") else { return };
-    crate::making::assert_same_but_modes(&in_folder(mounted.folder()), &written);
+    assert_same_but_modes(&in_folder(mounted.folder()), &written);
     drop(mounted);
     partition.assert_sound();
 }
@@ -167,7 +167,7 @@ fn another_checker_finds_nothing() {
     }
 }
 
-/// 7-Zip reads the containers too.
+/// 7-Zip unpacks a partition, and what lies in a container as well.
 #[test]
 fn seven_zip_unpacks_the_folder() {
     let source = everything();
@@ -175,17 +175,74 @@ fn seven_zip_unpacks_the_folder() {
         // It does not write links that lead upwards.
         fs::remove_file(source.at(link)).unwrap();
     }
-    for (container, name) in CONTAINERS.into_iter().zip(["image.vhd", "image.vhd", "image.vhdx"]) {
-        let image = source.image(&NewImage { container, ..usual() });
-        let scratch = tempfile::tempdir().unwrap();
-        let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
-        fs::copy(image.path(), path(name)).unwrap();
-        let Some((fine, told)) = output("7z", &["x", "-y", &format!("-o{}", path("disk")), &path(name)])
-        else {
+    let expected = in_folder(source.path());
+    let images = CONTAINERS.map(|container| source.image(&NewImage { container, ..usual() }));
+    let partition = Partition::of(&images[0]);
+    let images = images.iter().map(|image| image.path().to_owned());
+    for file in images.chain([partition.path()]) {
+        let unpacked = tempfile::tempdir().unwrap();
+        let unpacked = unpacked.path();
+        let arguments = ["x", "-y", &format!("-o{}", unpacked.display()), file.to_str().unwrap()];
+        let Some((fine, told)) = output("7z", &arguments) else {
             eprintln!("skipped: 7z is not installed");
             return;
         };
         assert!(fine, "{told}");
+        // What NTFS itself consists of.
+        fs::remove_dir_all(unpacked.join("[SYSTEM]")).unwrap();
+        // The root is a folder of the host.
+        assert_same_but_modes(&in_folder(unpacked)[1..], &expected[1..]);
+    }
+}
+
+/// libfsntfs: every name once, sizes and times.
+#[test]
+fn libfsntfs_lists_every_name_with_its_size_and_time() {
+    let source = everything();
+    // It takes characters beyond the first 65,536 for others.
+    fs::remove_dir_all(source.at("names/😀")).unwrap();
+    let image = source.image(&NewImage { label: "Ünïcode", ..usual() });
+    // Where clusters are smaller than blocks of indexes, it finds but a part of the names, in volumes of mkntfs too.
+    assert_eq!(image.created.cluster, 4096);
+    let partition = Partition::of(&image);
+    let body = partition.scratch.path().join("body");
+    let path = partition.path();
+    let path = path.to_str().unwrap();
+    let Some((fine, told)) = output("fsntfsinfo", &["-B", body.to_str().unwrap(), "-H", path]) else {
+        eprintln!("skipped: fsntfsinfo is not installed");
+        return;
+    };
+    assert!(fine, "{told}");
+    let mut names = 0;
+    for line in fs::read_to_string(body).unwrap().lines() {
+        // Hash, path, record, mode, owner, group, size, four times.
+        let fields: Vec<&str> = line.split('|').collect();
+        let name = fields[1].replace(r"\\", "/");
+        let name = name.trim_start_matches('/');
+        if name.starts_with('$') || name.ends_with(" ($FILE_NAME)") {
+            continue;
+        }
+        names += 1;
+        let expected = fs::symlink_metadata(source.at(name)).unwrap();
+        if expected.is_file() {
+            assert_eq!(fields[6], expected.len().to_string(), "{name}");
+        }
+        let kind = if expected.is_dir() || name == "to folder" { "d/d" } else { "r/r" };
+        assert!(fields[3].starts_with(kind), "{line}");
+        for time in &fields[7..11] {
+            let (seconds, nanos) = time.split_once('.').unwrap();
+            assert_eq!(seconds.parse(), Ok(expected.mtime()), "{name}");
+            // It rounds as numbers with 53 bits do.
+            let nanos: i64 = nanos.parse().unwrap();
+            assert!((nanos - expected.mtime_nsec()).abs() < 500, "{name}");
+        }
+    }
+    // The root is a name of its own.
+    assert_eq!(names, in_folder(source.path()).len());
+    let (fine, told) = output("fsntfsinfo", &[path]).unwrap();
+    assert!(fine, "{told}");
+    for line in [": Ünïcode\n", ": 3.1\n", ": 512\n", ": 4096\n", ": 1024\n"] {
+        assert!(told.contains(line), "{told}");
     }
 }
 
