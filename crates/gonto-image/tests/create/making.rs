@@ -74,14 +74,14 @@ impl Source {
         Ok(Image { _scratch: scratch, path, created })
     }
 
-    /// Makes an image, fails unless it is sound and holds what the folder does, and gives it back.
+    /// Makes an image, fails unless it is sound and holds what the folder does, by the names that it tells, and gives it back.
     #[track_caller]
     pub(crate) fn round_trip(&self, wanted: &NewImage<'_>) -> Image {
         let image = self.image(wanted);
         assert_eq!(findings(image.bytes()), Vec::<String>::new());
         let tree = image.tree();
         assert_eq!(tree.notes(), []);
-        assert_same(&in_image(&tree), &in_folder(self.path()));
+        assert_same(&in_image(&tree), &renamed(in_folder(self.path()), &image.created.renamed));
         image
     }
 }
@@ -107,6 +107,9 @@ impl Image {
         FileTree::open(self.bytes()).unwrap()
     }
 }
+
+/// What comes before the target of a link.
+const LINK_TO: &str = "link to ";
 
 /// A file, a folder or a link, as both sides tell it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -154,7 +157,7 @@ pub(crate) fn in_folder(root: &Path) -> Vec<Found> {
                 folders.push((path, entry.path()));
             } else if kind.is_symlink() {
                 let target = fs::read_link(entry.path()).unwrap();
-                found.push(system::found(&path, &entry.path(), format!("link to {}", target.display())));
+                found.push(system::found(&path, &entry.path(), format!("{LINK_TO}{}", target.display())));
             } else {
                 let content = fs::read(entry.path()).unwrap();
                 let hash = sha256_of(content);
@@ -162,6 +165,40 @@ pub(crate) fn in_folder(root: &Path) -> Vec<Found> {
             }
         }
     }
+    found.sort();
+    found
+}
+
+/// What is found where names were changed.
+fn renamed(found: Vec<Found>, changes: &[(PathBuf, String)]) -> Vec<Found> {
+    let changes: HashMap<&Path, &str> = changes.iter().map(|(path, name)| (&**path, &**name)).collect();
+    // Follows a path from a folder, and tells what it becomes.
+    let follow = |folder: &Path, path: &str| {
+        let mut at = folder.to_path_buf();
+        let parts = path.split('/').map(|part| match part {
+            ".." => {
+                at.pop();
+                part
+            }
+            _ => {
+                at.push(part);
+                changes.get(&*at).copied().unwrap_or(part)
+            }
+        });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    let root = Path::new("");
+    let change = |found: Found| {
+        let what = match found.what.strip_prefix(LINK_TO) {
+            Some(target) => {
+                let folder = Path::new(&found.path).parent().unwrap_or(root);
+                format!("{LINK_TO}{}", follow(folder, target))
+            }
+            None => found.what,
+        };
+        Found { path: follow(root, &found.path), what, ..found }
+    };
+    let mut found: Vec<Found> = found.into_iter().map(change).collect();
     found.sort();
     found
 }
@@ -187,7 +224,7 @@ pub(crate) fn in_image(tree: &FileTree) -> Vec<Found> {
                 }
                 "folder".into()
             }
-            Kind::Symlink => format!("link to {}", String::from_utf8_lossy(tree.link_target(id))),
+            Kind::Symlink => format!("{LINK_TO}{}", String::from_utf8_lossy(tree.link_target(id))),
             // Of a file with a thousand names, the content is read once.
             Kind::File => hashes
                 .entry(id)
@@ -221,7 +258,8 @@ mod system {
         let metadata = fs::symlink_metadata(at).unwrap();
         // The permissions of a link mean nothing; what a folder is counted by are the dots in those below.
         let mode = if metadata.is_symlink() { 0 } else { metadata.mode() & 0o777 };
-        let names = if metadata.is_dir() { 1 } else { metadata.nlink() };
+        // The names of a link become links of their own.
+        let names = if metadata.is_file() { metadata.nlink() } else { 1 };
         let modified = modified(metadata.modified().unwrap());
         Found { path: path.into(), what, modified, unix: Some((mode, names)) }
     }
