@@ -1,10 +1,12 @@
 //! What only Unix has: names that Windows cannot have, symbolic links, permissions, owners, times before 1970; and hard links.
 
 use std::fs::{self, File, Permissions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use gonto_image::{CreateError, Kind, NewImage, Owner, Problem};
+use gonto_image::{CreateError, Kind, NewImage, Owner, Problem, create};
 
 use crate::making::{CONTAINERS, Source, noise, usual};
 use crate::support::{attribute, content, disk, find, findings, record_of};
@@ -197,6 +199,17 @@ fn targets_mean_the_same_to_windows() {
     symlink("x//y/", source.at("slashes")).unwrap();
     let tree = source.image(&usual()).tree();
     assert_eq!(tree.link_target(find(&tree, "slashes")), b"x/y");
+}
+
+/// An image without what such files hold would be wrong in silence.
+#[test]
+fn files_that_only_seem_to_be_empty_are_no_files_for_an_image() {
+    let image = tempfile::tempfile().unwrap();
+    let wanted = NewImage { excluded: &|path, _| path != Path::new("uuid"), ..usual() };
+    let made = create(Path::new("/proc/sys/kernel/random"), image, &wanted, &|_| ControlFlow::Continue(()));
+    let Err(CreateError::Unreadable { path, source }) = made else { panic!("{made:?}") };
+    assert_eq!(path, Path::new("/proc/sys/kernel/random/uuid"));
+    assert_eq!(source.to_string(), "its file system says that it is empty, and it is not");
 }
 
 /// Every offender is told at once, and `portable` makes all of them readable.

@@ -71,11 +71,17 @@ impl OpenFile {
     /// Whether it holds nothing. Some file systems, such as /proc, say so of files that hold something.
     ///
     /// # Errors
-    /// [`CreateError::Changed`] when it holds something, [`CreateError::Unreadable`] when the system does not let it be read.
+    /// [`CreateError::Unreadable`] when it holds something, or when the system does not let it be read.
     pub(crate) fn is_really_empty(&self) -> Result<(), CreateError> {
         match (&self.file).read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(self.changed()),
+            Ok(_) => {
+                let lie = "its file system says that it is empty, and it is not";
+                Err(CreateError::Unreadable {
+                    path: self.folder.join(&self.path),
+                    source: io::Error::other(lie),
+                })
+            }
             Err(error) => Err(CreateError::of_found(&self.folder, &self.path, error)),
         }
     }
