@@ -17,7 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gonto_image::{Container, FileTree, ImageFile, Options, Place, ReadAt, VirtualDisk};
-use support::ntfs3g::{Volume, assert_same, distinct, run, shown_by_ntfs_3g, shown_by_us};
+use support::distinct;
+use support::ntfs3g::{Volume, assert_same, run, shown_by_ntfs_3g, shown_by_us};
 use support::{everything, sha256_of};
 
 fn open(image: &Path) -> FileTree {

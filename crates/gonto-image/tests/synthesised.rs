@@ -19,7 +19,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use gonto_image::{FileTree, Kind, NodeId, ReadAt};
-use support::ntfs3g::{Volume, assert_same, distinct, run, shown_by_ntfs_3g, shown_by_us};
+use support::distinct;
+use support::ntfs3g::{Volume, assert_same, run, shown_by_ntfs_3g, shown_by_us};
 use support::{content, find};
 
 /// The runs of a record's unnamed $DATA, and whether the record has a list of attributes.

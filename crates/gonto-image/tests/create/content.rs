@@ -6,8 +6,8 @@ use std::path::Path;
 
 use gonto_image::{NewContainer, NewImage, Place};
 
-use crate::making::{CONTAINERS, Source, noise, usual};
-use crate::support::find;
+use crate::making::{CONTAINERS, Source, usual};
+use crate::support::{distinct, find};
 
 const MIB: usize = 1 << 20;
 /// What a hole is made of.
@@ -23,7 +23,7 @@ fn files_of_every_size_are_the_same_in_every_container() {
         .chain([1024, 4095, 4096, 4097, 8191, 8193, 65_535, 65_536, 65_537])
         .chain([MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 4095]);
     for size in sizes {
-        source.write(format!("{size}"), noise(size as u64, size));
+        source.write(format!("{size}"), distinct(size as u64, size));
     }
     for container in CONTAINERS {
         source.round_trip(&NewImage { container, ..usual() });
@@ -38,14 +38,14 @@ fn clusters_of_every_size_hold_the_same() {
     {
         let source = Source::new();
         for number in 0..count {
-            source.write(format!("{number}"), noise(number, size + 13 * usize::try_from(number).unwrap()));
+            source.write(format!("{number}"), distinct(number, size + 13 * usize::try_from(number).unwrap()));
         }
         source.folder("folder");
         let image = source.round_trip(&usual());
         assert_eq!(image.created.cluster, cluster, "{count} files of {size} bytes");
     }
     let source = Source::new();
-    source.write("big", noise(1, 5 * MIB));
+    source.write("big", distinct(1, 5 * MIB));
     assert_eq!(source.round_trip(&usual()).created.cluster, 4096);
 }
 
@@ -55,7 +55,7 @@ fn sparse(path: &Path, size: u64, data: &[Data]) {
     file.set_len(size).unwrap();
     for (at, length) in data {
         file.seek(SeekFrom::Start(*at)).unwrap();
-        file.write_all(&noise(*at, *length)).unwrap();
+        file.write_all(&distinct(*at, *length)).unwrap();
     }
 }
 
@@ -123,7 +123,7 @@ fn files_beyond_4_gib_keep_their_holes() {
         // What lies around it is zero.
         let before = at.min(10);
         let mut expected = vec![0; usize::try_from(before).unwrap()];
-        expected.extend(noise(at, length));
+        expected.extend(distinct(at, length));
         expected.extend([0; 10]);
         expected.truncate(usize::try_from((size - at + before).min(expected.len() as u64)).unwrap());
         let mut found = vec![1; expected.len()];
@@ -148,7 +148,7 @@ fn holes_of_a_file_are_limited() {
             let mut found = [7; 100];
             tree.read_at(file, &mut found, at).unwrap();
             let mut expected = [0; 100];
-            expected[..length].copy_from_slice(&noise(at, length));
+            expected[..length].copy_from_slice(&distinct(at, length));
             assert_eq!(found, expected, "{holes} holes, at {at}");
             tree.read_at(file, &mut found, at + UNIT).unwrap();
             assert_eq!(found, [0; 100], "{holes} holes, behind {at}");

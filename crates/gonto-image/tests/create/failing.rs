@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gonto_image::{CreateError, Event, create};
 
-use crate::making::{Source, noise, usual};
+use crate::making::{Source, usual};
+use crate::support::distinct;
 use crate::support::ntfs3g::run;
 
 fn output() -> File {
@@ -30,7 +31,7 @@ fn disturbed(source: &Source, disturb: impl Fn() + Sync) -> CreateError {
 fn long() -> Source {
     let source = Source::new();
     for number in 0..80 {
-        source.write(format!("{number:02}"), noise(number, 1 << 20));
+        source.write(format!("{number:02}"), distinct(number, 1 << 20));
     }
     source
 }
@@ -38,7 +39,7 @@ fn long() -> Source {
 #[test]
 fn what_changes_or_vanishes_while_it_is_read_is_named() {
     for disturb in [
-        |last: &Path| fs::write(last, noise(1, 1 << 20)).unwrap(),
+        |last: &Path| fs::write(last, distinct(1, 1 << 20)).unwrap(),
         |last: &Path| File::options().append(true).open(last).unwrap().set_len((1 << 20) + 1).unwrap(),
         |last: &Path| File::options().write(true).open(last).unwrap().set_len(5).unwrap(),
         |last: &Path| fs::remove_file(last).unwrap(),

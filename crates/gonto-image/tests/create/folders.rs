@@ -4,7 +4,8 @@ use std::fs;
 
 use gonto_image::NewImage;
 
-use crate::making::{CONTAINERS, Source, noise, usual};
+use crate::making::{CONTAINERS, Source, usual};
+use crate::support::distinct;
 
 #[test]
 fn folders_of_every_size_hold_what_they_should() {
@@ -84,7 +85,7 @@ fn folders_lie_in_folders_two_hundred_deep() {
     for level in 0..200 {
         path += &format!("{level}/");
     }
-    source.write(format!("{path}bottom"), noise(1, 5000));
+    source.write(format!("{path}bottom"), distinct(1, 5000));
     source.round_trip(&usual());
 }
 

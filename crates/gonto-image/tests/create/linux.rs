@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use gonto_image::{CreateError, Kind, NewImage, Owner, Problem, create};
 
-use crate::making::{CONTAINERS, Source, noise, usual};
-use crate::support::{attribute, content, disk, find, findings, record_of};
+use crate::making::{CONTAINERS, Source, usual};
+use crate::support::{attribute, content, disk, distinct, find, findings, record_of};
 
 #[test]
 fn links_lead_where_they_led() {
@@ -108,7 +108,7 @@ fn permissions_are_kept() {
 fn owners_are_written_when_wanted() {
     let source = Source::new();
     source.write("file", "content");
-    source.write("folder/file", noise(1, 700));
+    source.write("folder/file", distinct(1, 700));
     if chown(source.at("file"), Some(1234), Some(70_000)).is_err() {
         eprintln!("skipped: only root can give files away");
         return;
@@ -147,7 +147,7 @@ fn hard_links_are_one_file() {
     for content in [0, 300, 700, 200_000] {
         for count in [2, 3, 4, 5, 6, 7, 8, 30, 1000] {
             let source = Source::new();
-            source.write("first", noise(1, content));
+            source.write("first", distinct(1, content));
             source.folder("folder");
             for number in 1..count {
                 let name =

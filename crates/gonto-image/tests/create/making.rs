@@ -274,15 +274,3 @@ mod system {
         Found { path: path.into(), what, modified, unix: None }
     }
 }
-
-/// Bytes that look like nothing else.
-pub(crate) fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(size).collect()
-}

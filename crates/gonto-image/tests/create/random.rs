@@ -6,7 +6,8 @@ use std::io::Write;
 use gonto_image::NewImage;
 use proptest::prelude::*;
 
-use crate::making::{CONTAINERS, Source, noise, usual};
+use crate::making::{CONTAINERS, Source, usual};
+use crate::support::distinct;
 
 /// Something in a folder; which one is a number modulo the folders that are there.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ fn biggest() -> impl Strategy<Value = u64> {
 fn build(source: &Source, things: &[(usize, Thing)], biggest: u64) {
     if biggest > 0 {
         let mut file = File::create(source.at("biggest")).unwrap();
-        file.write_all(&noise(biggest, 300_000)).unwrap();
+        file.write_all(&distinct(biggest, 300_000)).unwrap();
         file.set_len(biggest).unwrap();
     }
     // Paths, with slashes; the root is empty.
@@ -81,7 +82,7 @@ fn build(source: &Source, things: &[(usize, Thing)], biggest: u64) {
             Thing::File(name, parts) => {
                 let Some(path) = free(within(folder, name)) else { continue };
                 let part = |(size, is_noise): &(usize, bool)| {
-                    if *is_noise { noise(seed as u64, *size) } else { vec![0; *size] }
+                    if *is_noise { distinct(seed as u64, *size) } else { vec![0; *size] }
                 };
                 let content = parts.iter().flat_map(part).collect::<Vec<u8>>();
                 fs::write(source.path().join(&path), content).unwrap();

@@ -9,16 +9,16 @@ use std::process::Command;
 use gonto_image::{NewContainer, NewImage};
 use tempfile::TempDir;
 
-use crate::making::{CONTAINERS, Image, Source, assert_same_but_modes, in_folder, noise, usual};
+use crate::making::{CONTAINERS, Image, Source, assert_same_but_modes, in_folder, usual};
 use crate::support::ntfs3g::Mounted;
-use crate::support::{disk, findings, partitions};
+use crate::support::{disk, distinct, findings, partitions};
 
 /// Something of everything that all of them can read.
 fn everything() -> Source {
     let source = Source::new();
     for size in [0, 1, 600, 680, 700, 720, 740, 4096, 65_537, 1_100_000] {
-        source.write(format!("sizes/{size}"), noise(size as u64, size));
-        source.write(format!("sizes/{size}, private"), noise(size as u64, size));
+        source.write(format!("sizes/{size}"), distinct(size as u64, size));
+        source.write(format!("sizes/{size}, private"), distinct(size as u64, size));
         let private = Permissions::from_mode(0o640);
         fs::set_permissions(source.at(format!("sizes/{size}, private")), private).unwrap();
     }
@@ -32,13 +32,16 @@ fn everything() -> Source {
         }
     }
     source.folder("empty");
-    source.write("sparse", [noise(1, 100), vec![0; 2_000_000], noise(2, 100), vec![0; 1_000_000]].concat());
+    source.write(
+        "sparse",
+        [distinct(1, 100), vec![0; 2_000_000], distinct(2, 100), vec![0; 1_000_000]].concat(),
+    );
     source.write("zero", vec![0; 1 << 20]);
     // Runs that do not fit into one record.
-    let parts = (0..500).flat_map(|number| [noise(number, 100), vec![0; (128 << 10) - 100]]);
+    let parts = (0..500).flat_map(|number| [distinct(number, 100), vec![0; (128 << 10) - 100]]);
     source.write("alternating", parts.collect::<Vec<_>>().concat());
     for content in [100, 5000] {
-        source.write(format!("links/{content}"), noise(3, content));
+        source.write(format!("links/{content}"), distinct(3, content));
         for number in 0..40 {
             fs::hard_link(
                 source.at(format!("links/{content}")),
@@ -112,7 +115,7 @@ fn ntfs_3g_shows_the_folder_and_writes_to_it() {
     for number in 0..300 {
         let folder = ["", "new", "folders/43", "folders/2000", "empty"][number % 5];
         fs::create_dir_all(root.join(folder)).unwrap();
-        fs::write(root.join(folder).join(format!("new {number}")), noise(1, number * 100)).unwrap();
+        fs::write(root.join(folder).join(format!("new {number}")), distinct(1, number * 100)).unwrap();
     }
     for number in (0..2000).step_by(3) {
         fs::remove_file(root.join(format!("folders/2000/{number:04}"))).unwrap();
@@ -123,7 +126,7 @@ fn ntfs_3g_shows_the_folder_and_writes_to_it() {
         fs::rename(root.join(path), root.join(format!("empty/renamed with a long name {number}"))).unwrap();
     }
     for path in ["sizes/700", "sizes/65537", "zero", "links/5000"] {
-        let grown = [fs::read(root.join(path)).unwrap(), noise(9, 300_000)].concat();
+        let grown = [fs::read(root.join(path)).unwrap(), distinct(9, 300_000)].concat();
         fs::write(root.join(path), grown).unwrap();
     }
     let written = in_folder(root);

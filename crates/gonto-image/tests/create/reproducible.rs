@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use gonto_image::{NewContainer, NewImage, Timestamp};
 
-use crate::making::{CONTAINERS, Image, Source, noise, usual};
-use crate::support::sha256_of;
+use crate::making::{CONTAINERS, Image, Source, usual};
+use crate::support::{distinct, sha256_of};
 
 const OLD: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -48,11 +48,11 @@ fn fill(source: &Source, order: impl Iterator<Item = u64>) {
     }
     for number in order {
         let path = format!("{}/{number}", ["a", "b", "a/c"][usize::try_from(number % 3).unwrap()]);
-        source.write(&path, noise(number, usize::try_from(number * number % 100_000).unwrap()));
+        source.write(&path, distinct(number, usize::try_from(number * number % 100_000).unwrap()));
         let time = OLD + Duration::from_secs(number);
         File::options().write(true).open(source.at(&path)).unwrap().set_modified(time).unwrap();
     }
-    source.write("b/big", noise(7, 3_000_000));
+    source.write("b/big", distinct(7, 3_000_000));
     fs::hard_link(source.at("b/big"), source.at("a/the same")).unwrap();
     File::options().write(true).open(source.at("b/big")).unwrap().set_modified(OLD).unwrap();
     for folder in ["a", "b", "a/c", ""] {

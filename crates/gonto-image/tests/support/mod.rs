@@ -283,3 +283,15 @@ pub(crate) fn findings(image: Arc<dyn ReadAt>) -> Vec<String> {
     let verification = verified(image).unwrap();
     verification.findings().iter().map(|finding| format!("{}: {finding}", finding.severity)).collect()
 }
+
+/// Bytes that are the same nowhere else.
+pub(crate) fn distinct(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(size).collect()
+}

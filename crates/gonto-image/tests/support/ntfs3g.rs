@@ -172,15 +172,3 @@ pub(crate) fn assert_same(ours: &[Shown], theirs: &[Shown], what: &str) {
     }
     assert_eq!(ours.len(), theirs.len(), "{what}: the lists differ in length");
 }
-
-/// Bytes that are the same nowhere else in the volume.
-pub(crate) fn distinct(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(size).collect()
-}
