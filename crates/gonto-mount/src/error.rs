@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::Backend;
+
 /// An image could not be shown, or a command not be run. Each variant names the thing, and the source tells why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,6 +105,23 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The road that was asked for does not work.
+    #[error(
+        "the backend {backend} does not work here: gonto doctor tells which ones do, and what the others need; or choose \
+         the backend auto"
+    )]
+    Backend {
+        /// The road.
+        backend: Backend,
+        /// Why it is closed.
+        source: Box<Error>,
+    },
+    /// No backend has this name.
+    #[error("{text:?} is not a known backend: use auto, erofs, fuse or extract")]
+    UnknownBackend {
+        /// What was given.
+        text: String,
+    },
     /// A mount could not be taken away.
     #[error("cannot unmount {}{users}", path.display())]
     Unmount {
@@ -157,5 +176,14 @@ impl Error {
     #[must_use]
     pub fn is_about_the_image(&self) -> bool {
         matches!(self, Self::OpenImage { .. } | Self::ReadImage { .. })
+    }
+
+    /// Why a road is closed, if that is what the error tells: another road may work then.
+    #[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "nothing is mounted there yet"))]
+    pub(crate) fn closes_a_road(&self) -> Option<String> {
+        match self {
+            Self::Mount { source, .. } | Self::Unpack { source, .. } => Some(source.to_string()),
+            _ => None,
+        }
     }
 }

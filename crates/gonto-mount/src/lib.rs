@@ -10,6 +10,8 @@
 //! [`Mounts`] is the other way: images that every process of the user sees, until they are unmounted.
 //!
 //! # Roads (Linux)
+//! A [`Backend`] names a road; [`Backend::Auto`] takes the first that works, in this order:
+//!
 //! | road | needs | writes go to |
 //! | --- | --- | --- |
 //! | FUSE in a namespace | user namespaces (or root) and `/dev/fuse` | overlayfs above it, thrown away |
@@ -33,6 +35,7 @@ use linux as sys;
 #[cfg(windows)]
 use windows as sys;
 
+mod backend;
 mod command;
 mod error;
 pub mod image_file;
@@ -43,6 +46,7 @@ pub mod unpack;
 
 use std::path::PathBuf;
 
+pub use backend::Backend;
 pub use command::Command;
 pub use error::Error;
 pub use interrupt::{Interrupt, Reach};
@@ -57,6 +61,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The cache: what is written to images and what is unpacked lies in its `.gonto` folder.
     pub cache_dir: PathBuf,
+    /// The road that images take.
+    pub backend: Backend,
     /// Receives what the user should know.
     pub notices: Notices,
     /// Ends what takes long: commands, and the unpacking of an image.

@@ -7,12 +7,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gonto_mount::{Command, Interrupt, Notices, Options, Reach, Session};
+use gonto_mount::{Backend, Command, Interrupt, Notices, Options, Reach, Session};
 
 fn session(folder: &Path, interrupt: &Interrupt) -> Session {
     let options = Options {
         state_dir: folder.join("state"),
         cache_dir: folder.join("cache"),
+        backend: Backend::Auto,
         notices: Notices::new(|_| ()),
         interrupt: interrupt.clone(),
     };

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gonto_mount::{
-    Command, Error, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Reach, Session,
+    Backend, Command, Error, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Reach, Session,
 };
 
 /// The image of the example: a dynamic VHD with a compiler of a few files.
@@ -44,6 +44,7 @@ impl Place {
         Options {
             state_dir: self.path("state"),
             cache_dir: self.path("cache"),
+            backend: Backend::Auto,
             notices: Notices::new(move |notice| notices.lock().unwrap().push(notice)),
             interrupt,
         }

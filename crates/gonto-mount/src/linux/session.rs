@@ -16,6 +16,7 @@ use super::namespace::{Namespace, NamespaceKind};
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
 use super::{HARMLESS, folder_of, open_image, resolved, shared, tell_notes, unpacked};
+use crate::backend::Road;
 use crate::{Command, Error, Image, Notice, Options};
 
 /// How long killed processes may take to let go of a mount.
@@ -27,11 +28,12 @@ const REMOUNT: u32 = 32;
 /// The images and processes of one run. They end with it.
 ///
 /// ```no_run
-/// use gonto_mount::{Command, Image, Interrupt, MountPoint, Notices, Options, Session};
+/// use gonto_mount::{Backend, Command, Image, Interrupt, MountPoint, Notices, Options, Session};
 ///
 /// let options = Options {
 ///     state_dir: "/var/lib/gonto".into(),
 ///     cache_dir: "/var/cache/gonto".into(),
+///     backend: Backend::Auto,
 ///     notices: Notices::new(|notice| eprintln!("{notice}")),
 ///     interrupt: Interrupt::new()?,
 /// };
@@ -156,7 +158,7 @@ impl Session {
         self.namespace.as_ref().ok_or_else(ended)
     }
 
-    /// With a namespace: a lower folder by FUSE or from unpacked files, overlayfs above it.
+    /// With a namespace: a lower folder by the first road that works, overlayfs above it.
     fn mount_inside(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
         let failed = |source| Error::Mount { image: image.file.clone(), path: folder.clone(), source };
         let namespace = self.namespace()?;
@@ -177,24 +179,34 @@ impl Session {
         }
         let mut mounted =
             Mounted { image: image.file.clone(), folder: folder.clone(), stack: Vec::new(), claim };
-        let lower = match self.serve(&tree, &image.file, &lower) {
-            Ok(()) => {
-                mounted.stack.push(lower.clone());
-                lower
-            }
-            Err(error) => {
-                let reason = format!("/dev/fuse cannot be used: {error}");
-                let unpacked = unpacked::tree_of(&image.file, &tree, &self.options, false, &reason);
-                unpacked.map_err(|source| Error::Unpack {
-                    image: image.file.clone(),
-                    folder: self.options.cache_dir.clone(),
-                    source,
-                })?
-            }
+        let unpacked = |source| {
+            let (image, folder) = (image.file.clone(), self.options.cache_dir.clone());
+            Error::Unpack { image, folder, source }
         };
+        let lower = self.options.backend.first_that_works(|road, reason| match road {
+            Road::Erofs => self.erofs(&mut mounted, lower.clone()).map_err(failed),
+            Road::Fuse => self.fuse(&mut mounted, &tree, lower.clone()).map_err(failed),
+            Road::Extract => {
+                unpacked::tree_of(&image.file, &tree, &self.options, false, reason).map_err(unpacked)
+            }
+        })?;
         self.put_above(&lower, &upper, &own, &folder).map_err(failed)?;
         mounted.stack.push(folder.clone());
         Ok(mounted)
+    }
+
+    /// The kernel reads the image itself.
+    #[expect(clippy::unused_self, reason = "it is being built")]
+    fn erofs(&self, _mounted: &mut Mounted, _lower: PathBuf) -> io::Result<PathBuf> {
+        Err(io::Error::other("the backend erofs is not built yet"))
+    }
+
+    /// gonto serves the tree at `lower`.
+    fn fuse(&self, mounted: &mut Mounted, tree: &Arc<FileTree>, lower: PathBuf) -> io::Result<PathBuf> {
+        self.serve(tree, &mounted.image, &lower)
+            .map_err(|error| io::Error::new(error.kind(), format!("/dev/fuse cannot be used: {error}")))?;
+        mounted.stack.push(lower.clone());
+        Ok(lower)
     }
 
     /// Mounts the tree at `lower` and serves it from this process: it needs no other one, and no mount outlives it.

@@ -19,6 +19,7 @@ use super::stored_path::StoredPath;
 use super::{
     HARMLESS, folder_of, folders, fusermount, lock, open_image, resolved, server, tell_notes, unpacked,
 };
+use crate::backend::Road;
 use crate::{Error, Image, Notice, Notices, Options, Shown};
 
 /// A server ends as soon as the kernel has let go of its mount. A run that is going on may have a copy of it.
@@ -193,26 +194,44 @@ struct NewMount<'a> {
 }
 
 impl NewMount<'_> {
-    /// Tries the roads in order; the reason why one is closed is told with the next one.
+    /// Takes the first road that works. `closed` says why a run has no namespace.
     fn by_any_road(&mut self, closed: Option<&str>) -> Result<(), Error> {
-        let prefix = closed.map_or_else(String::new, |reason| format!("{reason}, and "));
-        let reason = if rustix::process::geteuid().is_root() {
-            self.make_folder()?;
-            match self.by_root() {
-                Ok(()) => return self.tell_shared(closed),
-                Err(error) => format!("{prefix}FUSE cannot be mounted: {error}"),
-            }
+        self.options.backend.first_that_works(|road, reason| match road {
+            Road::Erofs => self.mounting(closed, Self::erofs),
+            Road::Fuse => self.mounting(closed, Self::fuse),
+            Road::Extract => self.by_unpacking(reason),
+        })
+    }
+
+    /// A road that mounts something at the mount point. When it is closed, nothing of it stays in the way of the next one.
+    fn mounting(&mut self, closed: Option<&str>, road: fn(&mut Self) -> io::Result<()>) -> Result<(), Error> {
+        self.make_folder()?;
+        if let Err(error) = road(self) {
+            self.give_up();
+            let reason = closed.map_or_else(|| error.to_string(), |closed| format!("{closed}, and {error}"));
+            let source = io::Error::new(error.kind(), reason);
+            let path = self.entry.mount_point.to_path_buf();
+            return Err(Error::Mount { image: self.image.to_owned(), path, source });
+        }
+        self.tell_shared(closed)
+    }
+
+    /// The kernel reads the image itself.
+    #[expect(clippy::unused_self, reason = "it is being built")]
+    fn erofs(&mut self) -> io::Result<()> {
+        Err(io::Error::other("the backend erofs is not built yet"))
+    }
+
+    /// A server in the background serves the tree.
+    fn fuse(&mut self) -> io::Result<()> {
+        let because = |what| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+        if rustix::process::geteuid().is_root() {
+            self.by_root().map_err(because("FUSE cannot be mounted"))
         } else if fusermount::is_installed() {
-            self.make_folder()?;
-            match self.by_fusermount() {
-                Ok(()) => return self.tell_shared(closed),
-                Err(error) => format!("{prefix}fusermount3 does not work: {error}"),
-            }
+            self.by_fusermount().map_err(because("fusermount3 does not work"))
         } else {
-            format!("{prefix}fusermount3 is not installed (package fuse3)")
-        };
-        self.give_up();
-        self.by_unpacking(&reason)
+            Err(io::Error::other("fusermount3 is not installed (package fuse3)"))
+        }
     }
 
     /// As root: FUSE and overlayfs by mount(2), visible to all users.
