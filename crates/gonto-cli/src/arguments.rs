@@ -5,7 +5,9 @@ mod image;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use gonto::Backend;
 
 pub(crate) use create::CreateArguments;
 pub(crate) use image::{ImageCommand, ImageFile};
@@ -57,6 +59,8 @@ pub(crate) enum TargetCommand {
     Run {
         /// The target
         target: String,
+        #[command(flatten)]
+        how: How,
     },
     /// Download the missing images of a target
     Pull {
@@ -67,12 +71,26 @@ pub(crate) enum TargetCommand {
     Mount {
         /// The target
         target: String,
+        #[command(flatten)]
+        how: How,
     },
     /// Unmount what `mount` has mounted for a target
     Umount {
         /// The target
         target: String,
     },
+}
+
+/// How images are mounted.
+#[derive(Args, Debug)]
+pub(crate) struct How {
+    /// Mount the images this way or not at all; auto takes the fastest that works. Overrides the configuration
+    #[arg(long, value_name = "BACKEND", value_parser = backend())]
+    pub(crate) backend: Option<Backend>,
+}
+
+fn backend() -> impl TypedValueParser<Value = Backend> {
+    PossibleValuesParser::new(Backend::ALL.map(Backend::as_str)).try_map(|name| name.parse::<Backend>())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use gonto::config::{Config, ConfigError, Loaded, Search};
 use gonto::target::{Surroundings, Target};
 use gonto::{Interrupt, Notices, run};
 
-use crate::arguments::{Arguments, Command, TargetCommand};
+use crate::arguments::{Arguments, Command, How, TargetCommand};
 use crate::create;
 use crate::image;
 use crate::output::{self, Progress};
@@ -81,21 +81,30 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Create(arguments) => return create::execute(&arguments),
         Command::Target(command) => command,
     };
-    let loaded = load(arguments.config)?;
+    let mut loaded = load(arguments.config)?;
     match command {
         TargetCommand::List => list(&loaded.config),
-        TargetCommand::Run { target } => {
+        TargetCommand::Run { target, how } => {
+            take_road(how, &mut loaded.config);
             let mut target = choose(&target, &loaded)?;
             Ok(run::run(&mut target, &mut Progress::new().receiver())?)
         }
         TargetCommand::Pull { target } => {
             Ok(run::pull(&choose(&target, &loaded)?, &mut Progress::new().receiver())?)
         }
-        TargetCommand::Mount { target } => {
+        TargetCommand::Mount { target, how } => {
+            take_road(how, &mut loaded.config);
             let mut target = choose(&target, &loaded)?;
             Ok(run::mount(&mut target, &mut Progress::new().receiver())?)
         }
         TargetCommand::Umount { target } => umount(&mut choose(&target, &loaded)?),
+    }
+}
+
+/// What the command line says goes before the configuration.
+fn take_road(how: How, config: &mut Config) {
+    if let Some(backend) = how.backend {
+        config.gonto.backend = backend;
     }
 }
 

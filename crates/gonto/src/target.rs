@@ -459,6 +459,7 @@ impl Target {
         Ok(Options {
             state_dir: state::folder()?,
             cache_dir: self.settings.cache_dir.clone(),
+            backend: self.settings.backend,
             notices: self.surroundings.notices.clone(),
             interrupt: self.surroundings.interrupt.clone(),
         })

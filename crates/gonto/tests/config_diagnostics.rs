@@ -69,6 +69,7 @@ fn a_misspelt_key_suggests_the_right_one() {
         ("    Env: {}\n", "did you mean `env`?"),
         ("    version: '1'\n", "`version` belongs in `targets.NAME.requires[]`"),
         ("    cache_dir: x\n", "`cache_dir` belongs in `gonto`"),
+        ("    backend: fuse\n", "`backend` belongs in `gonto`"),
         ("    data: x\n", "`data` belongs in `targets.NAME.requires[].reg[]`"),
         ("    whatever: x\n", "remove it, or check the indentation: it may belong to another level"),
     ] {
@@ -93,6 +94,34 @@ fn a_missing_key_is_shown_where_it_belongs() {
   |
   = help: add `name: IMAGE`"
     );
+}
+
+#[test]
+fn a_misspelt_backend_suggests_the_right_one() {
+    let backend = |value: &str| {
+        shown(&format!(
+            "gonto:\n  cache_dir: /c\n  repository: http://x\n  backend: {value}\ntargets: {{}}\n"
+        ))
+    };
+    assert_eq!(
+        backend("fues"),
+        r"error: `fues` is not a known backend
+ --> gonto.yaml:4:12
+  |
+4 |   backend: fues
+  |            ^^^^ expected one of auto, erofs, fuse, extract
+  |
+  = help: did you mean `fuse`?"
+    );
+    for (value, help) in [
+        ("EROFS", "did you mean `erofs`?"),
+        ("unpack", "use one of auto, erofs, fuse, extract"),
+        ("true", "write \"true\" in quotes"),
+    ] {
+        let shown = backend(value);
+        assert!(shown.ends_with(&format!("= help: {help}")), "{shown}");
+    }
+    assert_eq!(backend("extract"), "");
 }
 
 #[test]

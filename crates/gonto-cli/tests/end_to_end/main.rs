@@ -10,6 +10,8 @@ mod create;
 mod portable_image;
 
 #[cfg(target_os = "linux")]
+mod backend;
+#[cfg(target_os = "linux")]
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod chains;

@@ -243,11 +243,12 @@ pub(super) fn root<'a>(node: &'a Node, owner: Place, context: Context<'a>) -> Fi
 }
 
 /// Where each key belongs, to help those who wrote it elsewhere.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("gonto", "the top level"),
     ("targets", "the top level"),
     ("cache_dir", "`gonto`"),
     ("repository", "`gonto`"),
+    ("backend", "`gonto`"),
     ("requires", "`targets.NAME`"),
     ("before_script", "`targets.NAME`"),
     ("script", "`targets.NAME`"),

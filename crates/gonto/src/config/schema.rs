@@ -1,5 +1,6 @@
 //! The JSON Schema of the configuration: made from the same types, compared with the file in the repository.
 
+use gonto_mount::Backend;
 use gonto_store::{Format, Platform};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -30,6 +31,10 @@ pub(super) fn platform(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn format(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": Format::ALL.map(Format::as_str), "default": Format::default().as_str() })
+}
+
+pub(super) fn backend(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": Backend::ALL.map(Backend::as_str), "default": Backend::default().as_str() })
 }
 
 impl schemars::JsonSchema for super::registry::RegistryValue {

@@ -17,6 +17,7 @@ type Slot = &'static str;
 const DOCUMENT: Slot = "@";
 const CACHE_DIR: Slot = "targets: {}\ngonto:\n  repository: http://x\n  cache_dir: @\n";
 const REPOSITORY: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: @\n";
+const BACKEND: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  backend: @\n";
 const GONTO: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  @\n";
 const TARGETS: Slot = "gonto: {cache_dir: /c, repository: http://x}\ntargets: @\n";
 const TARGET_NAME: Slot = "gonto: {cache_dir: /c, repository: http://x}\ntargets:\n  @:\n    script: make\n";
@@ -172,6 +173,10 @@ const ACCEPTED: &[(Slot, &str)] = &[
     (REPOSITORY, "host:80/images"),
     (REPOSITORY, "'a b'"),
     (REPOSITORY, "http://[::1]:80"),
+    (BACKEND, "auto"),
+    (BACKEND, "erofs"),
+    (BACKEND, "'fuse'"),
+    (BACKEND, "extract"),
     (TARGETS, "{}"),
     (TARGETS, "{t: {script: ''}}"),
     (TARGETS, "{t: {script: x, requires: [], env: {}}}"),
@@ -296,6 +301,11 @@ const REFUSED: &[(Slot, &str)] = &[
     (REPOSITORY, "s3://bucket"),
     (REPOSITORY, "httpx://x"),
     (REPOSITORY, "a+b-c.d://x"),
+    (BACKEND, ""),
+    (BACKEND, "''"),
+    (BACKEND, "Auto"),
+    (BACKEND, "unpack"),
+    (BACKEND, "[fuse]"),
     (TARGETS, ""),
     (TARGETS, "[]"),
     (TARGETS, "x"),
