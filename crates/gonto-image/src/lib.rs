@@ -70,6 +70,7 @@ mod create;
 mod error;
 mod filesystem;
 mod guid;
+pub mod index;
 mod irregularity;
 mod layer;
 mod ntfs;

@@ -105,12 +105,14 @@ impl FileTree {
     pub fn disk_order(&self) -> Vec<NodeId> {
         let ids = (0..).map(NodeId).take(self.len());
         let files = ids.filter(|id| self.node(*id).kind == Kind::File);
-        let mut files: Vec<((u32, u64), NodeId)> = files.map(|id| (self.first_place(id), id)).collect();
+        let place = |id| self.first_place(id).unwrap_or((0, 0));
+        let mut files: Vec<((u32, u64), NodeId)> = files.map(|id| (place(id), id)).collect();
         files.sort_unstable();
         files.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn first_place(&self, file: NodeId) -> (u32, u64) {
+    /// Image file and offset in it at which the content of a file begins; `None` for what lies in no clusters.
+    pub(crate) fn first_place(&self, file: NodeId) -> Option<(u32, u64)> {
         let place = match &self.contents[file.index()] {
             Content::Mapped { runs, .. } => {
                 let first = runs.extents().find_map(|extent| extent.lcn);
@@ -120,9 +122,9 @@ impl FileTree {
             Content::Overlaid(overlaid) => Some(overlaid.stream().place(&self.geometry, 0)),
             _ => None,
         };
-        match place.map(|place| self.volume.extent(place).place) {
-            Some(Place::Image { layer, offset }) => (layer, offset),
-            _ => (0, 0),
+        match self.volume.extent(place?).place {
+            Place::Image { layer, offset } => Some((layer, offset)),
+            Place::Zero | Place::Derived => None,
         }
     }
 
