@@ -25,6 +25,14 @@ pub enum Error {
         /// What is wrong with it, and where.
         source: Box<gonto_image::Error>,
     },
+    /// The image has no index, so that it can only be served from its file tree.
+    #[error("cannot index the image {}", image.display())]
+    Index {
+        /// The file.
+        image: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The mount point is neither empty, nor a drive letter, nor an absolute path.
     #[error(
         "{text:?} is no mount point: write a drive letter from D to Z as in \"U:\\\\\", an absolute path (Linux only), or \
@@ -182,8 +190,21 @@ impl Error {
     #[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "nothing is mounted there yet"))]
     pub(crate) fn closes_a_road(&self) -> Option<String> {
         match self {
-            Self::Mount { source, .. } | Self::Unpack { source, .. } => Some(source.to_string()),
+            Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. } => {
+                Some(chain(source))
+            }
             _ => None,
         }
     }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

@@ -44,26 +44,27 @@ pub fn open(path: &Path, search: ParentSearch) -> io::Result<OpenImage> {
 }
 
 impl OpenImage {
-    /// The files that are in use: the image and those parents that were taken.
+    /// The files that are in use, with their paths: the image, its parent if that was taken, the parent of that, and so on.
     #[must_use]
-    pub fn files(&self) -> Vec<Arc<ImageFile>> {
+    pub fn files(&self) -> Vec<(PathBuf, Arc<ImageFile>)> {
         self.files.in_use()
     }
 }
 
 /// Every file that was opened for an image. Candidates that turn out to be no parents are closed again.
 #[derive(Default)]
-struct OpenFiles(Mutex<Vec<Weak<ImageFile>>>);
+struct OpenFiles(Mutex<Vec<(PathBuf, Weak<ImageFile>)>>);
 
 impl OpenFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<ImageFile>> {
         let file = Arc::new(ImageFile::new(File::open(path)?)?);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&file));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), Arc::downgrade(&file)));
         Ok(file)
     }
 
-    fn in_use(&self) -> Vec<Arc<ImageFile>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    fn in_use(&self) -> Vec<(PathBuf, Arc<ImageFile>)> {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().filter_map(|(path, file)| Some((path.clone(), file.upgrade()?))).collect()
     }
 }
 

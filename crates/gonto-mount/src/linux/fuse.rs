@@ -1,4 +1,4 @@
-//! The file tree of an image as a read-only FUSE file system.
+//! An image as a read-only FUSE file system.
 //!
 //! Nothing ever changes, so the kernel may keep whatever it has been told for as long as it likes: names (also those
 //! that are not there), attributes, folders and file content. It is asked again only when it runs short of memory.
@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fuser::{
@@ -17,8 +17,9 @@ use fuser::{
     KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
     ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyStatfs, Request, Session, SessionACL,
 };
-use gonto_image::{FileTree, Kind, NodeId};
+use gonto_image::Kind;
 
+use super::served::{Attributes, Served};
 use crate::notice::{Notice, Notices};
 
 /// As good as for ever; the kernel counts in jiffies and would overflow on more.
@@ -31,28 +32,23 @@ const MOST_THREADS: usize = 8;
 const LONGEST_NAME: u32 = 3 * 255;
 
 /// One image, served.
-pub(super) struct TreeFs {
-    tree: Arc<FileTree>,
+pub(super) struct ImageFs {
+    served: Served,
     image: PathBuf,
     uid: u32,
     gid: u32,
-    /// Bytes of all files, for statfs(2).
-    size: u64,
     notices: Notices,
     /// The kernel opens files and folders without asking, once it has been told that we have nothing to say about it.
     opens_files: bool,
     opens_folders: bool,
     /// Files whose unreadable content has been told.
-    told: Mutex<HashSet<NodeId>>,
+    told: Mutex<HashSet<u64>>,
 }
 
-impl TreeFs {
-    pub(super) fn new(tree: Arc<FileTree>, image: &Path, notices: Notices) -> Self {
-        let nodes = (0..tree.len()).filter_map(|index| u32::try_from(index).ok()).map(NodeId);
-        let size = nodes.fold(0u64, |sum, id| sum.saturating_add(tree.node(id).size));
+impl ImageFs {
+    pub(super) fn new(served: Served, image: &Path, notices: Notices) -> Self {
         Self {
-            tree,
-            size,
+            served,
             image: image.to_owned(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -76,37 +72,26 @@ impl TreeFs {
         Session::from_fd(self, device, SessionACL::All, config)
     }
 
-    /// Mount options that `TreeFs` counts on: the kernel checks permissions by mode and owner.
+    /// Mount options that `ImageFs` counts on: the kernel checks permissions by mode and owner.
     pub(super) fn mount_options() -> String {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         format!("rootmode=40000,user_id={uid},group_id={gid},default_permissions,allow_other")
     }
 
-    fn node(&self, ino: INodeNo) -> Option<NodeId> {
-        let index = ino.0.checked_sub(INodeNo::ROOT.0)?;
-        let id = NodeId(u32::try_from(index).ok()?);
-        (usize::try_from(index).ok()? < self.tree.len()).then_some(id)
-    }
-
-    fn attributes(&self, id: NodeId) -> FileAttr {
-        let node = self.tree.node(id);
-        let kind = match node.kind {
-            Kind::Directory => FileType::Directory,
-            Kind::File => FileType::RegularFile,
-            Kind::Symlink => FileType::Symlink,
-        };
+    fn file_attributes(&self, attributes: &Attributes) -> FileAttr {
+        let moment = attributes.modified;
         FileAttr {
-            ino: number(id),
-            size: node.size,
-            blocks: node.size.div_ceil(512),
-            atime: node.accessed.to_system_time(),
-            mtime: node.modified.to_system_time(),
-            ctime: node.changed.to_system_time(),
-            crtime: node.created.to_system_time(),
-            kind,
-            perm: u16::try_from(node.mode & 0o777).unwrap_or(0o555),
-            nlink: node.links,
+            ino: INodeNo(attributes.number),
+            size: attributes.size,
+            blocks: attributes.size.div_ceil(512),
+            atime: moment,
+            mtime: moment,
+            ctime: moment,
+            crtime: moment,
+            kind: file_type(attributes.kind),
+            perm: attributes.mode,
+            nlink: attributes.links,
             uid: self.uid,
             gid: self.gid,
             rdev: 0,
@@ -115,25 +100,24 @@ impl TreeFs {
         }
     }
 
-    fn tell_unreadable(&self, id: NodeId, error: &io::Error) {
+    fn tell_unreadable(&self, number: u64, error: &io::Error) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(id) {
-            // An error about the file names it; one of the image's disk does not.
-            let reason = match error.kind() {
-                io::ErrorKind::Unsupported => error.to_string(),
-                _ => format!("{}: {error}", self.tree.path(id)),
-            };
+        if told.insert(number) {
+            let reason = self.served.describe(number, error);
             self.notices.send(Notice::Unreadable { image: self.image.clone(), reason });
         }
     }
 }
 
-/// Inode numbers are node numbers shifted by FUSE's root, so nothing has to be remembered and `forget` is free.
-fn number(id: NodeId) -> INodeNo {
-    INodeNo(u64::from(id.0) + INodeNo::ROOT.0)
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::File => FileType::RegularFile,
+        Kind::Symlink => FileType::Symlink,
+    }
 }
 
-impl Filesystem for TreeFs {
+impl Filesystem for ImageFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let mut has = |flag| config.add_capabilities(flag).is_ok();
         self.opens_files = has(InitFlags::FUSE_NO_OPEN_SUPPORT);
@@ -160,27 +144,32 @@ impl Filesystem for TreeFs {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let Some(parent) = self.node(parent) else { return reply.error(Errno::ESTALE) };
-        let mut attributes = self.attributes(parent);
-        match self.tree.lookup(parent, name.as_bytes()) {
-            Some(id) => attributes = self.attributes(id),
+        let found =
+            self.served.lookup(parent.0, name.as_bytes()).and_then(|child| self.served.attributes(child));
+        match found {
+            Some(found) => reply.entry(&FOREVER, &self.file_attributes(&found), Generation(0)),
             // Inode 0 says "not there, and you may remember that": compilers look for many headers in vain.
-            None => attributes.ino = INodeNo(0),
+            None => {
+                let Some(parent) = self.served.attributes(parent.0) else {
+                    return reply.error(Errno::ESTALE);
+                };
+                let nothing = FileAttr { ino: INodeNo(0), ..self.file_attributes(&parent) };
+                reply.entry(&FOREVER, &nothing, Generation(0));
+            }
         }
-        reply.entry(&FOREVER, &attributes, Generation(0));
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.node(ino) {
-            Some(id) => reply.attr(&FOREVER, &self.attributes(id)),
+        match self.served.attributes(ino.0) {
+            Some(attributes) => reply.attr(&FOREVER, &self.file_attributes(&attributes)),
             None => reply.error(Errno::ESTALE),
         }
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.node(ino) {
-            Some(id) if self.tree.node(id).kind == Kind::Symlink => reply.data(self.tree.link_target(id)),
-            _ => reply.error(Errno::EINVAL),
+        match self.served.target(ino.0) {
+            Some(target) => reply.data(target),
+            None => reply.error(Errno::EINVAL),
         }
     }
 
@@ -206,16 +195,16 @@ impl Filesystem for TreeFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(id) = self.node(ino) else { return reply.error(Errno::ESTALE) };
-        let left = self.tree.node(id).size.saturating_sub(offset);
-        let length = usize::try_from(left.min(size.into())).unwrap_or(0);
-        let mut buffer = vec![0; length];
-        match self.tree.read_at(id, &mut buffer, offset) {
-            Ok(read) => reply.data(buffer.get(..read).unwrap_or_default()),
-            Err(error) => {
-                self.tell_unreadable(id, &error);
-                reply.error(Errno::EIO);
+        // The answer is sent from where the content is; only a failure leaves the reply unused.
+        let mut reply = Some(reply);
+        let sent = self.served.read(ino.0, offset, size, |bytes| {
+            if let Some(reply) = reply.take() {
+                reply.data(bytes);
             }
+        });
+        if let (Err(error), Some(reply)) = (sent, reply) {
+            self.tell_unreadable(ino.0, &error);
+            reply.error(Errno::EIO);
         }
     }
 
@@ -235,13 +224,18 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let Some(id) = self.node(ino) else { return reply.error(Errno::ESTALE) };
-        for (next, child, name) in self.listing(id, offset) {
-            if reply.add(number(child), next, self.attributes(child).kind, name) {
-                break;
-            }
+        let listed = self.served.list(ino.0, offset, &mut |entry| {
+            !reply.add(
+                INodeNo(entry.number),
+                entry.next,
+                file_type(entry.kind),
+                OsStr::from_bytes(entry.name),
+            )
+        });
+        match listed {
+            Some(()) => reply.ok(),
+            None => reply.error(Errno::ESTALE),
         }
-        reply.ok();
     }
 
     fn readdirplus(
@@ -252,30 +246,19 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let Some(id) = self.node(ino) else { return reply.error(Errno::ESTALE) };
-        for (next, child, name) in self.listing(id, offset) {
-            if reply.add(number(child), next, name, &FOREVER, &self.attributes(child), Generation(0)) {
-                break;
-            }
+        let listed = self.served.list(ino.0, offset, &mut |entry| {
+            let Some(attributes) = self.served.attributes(entry.number) else { return false };
+            let (attributes, name) = (self.file_attributes(&attributes), OsStr::from_bytes(entry.name));
+            !reply.add(attributes.ino, entry.next, name, &FOREVER, &attributes, Generation(0))
+        });
+        match listed {
+            Some(()) => reply.ok(),
+            None => reply.error(Errno::ESTALE),
         }
-        reply.ok();
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let files = self.tree.len() as u64;
-        reply.statfs(self.size.div_ceil(4096), 0, 0, files, 0, 4096, LONGEST_NAME, 4096);
-    }
-}
-
-impl TreeFs {
-    /// The entries of a folder from position `offset` on: position of the next entry, node, name. `.` and `..` come first.
-    fn listing(&self, folder: NodeId, offset: u64) -> impl Iterator<Item = (u64, NodeId, &OsStr)> {
-        let dots = [(self.tree.root(), OsStr::new("."), 0u64), (self.tree.root(), OsStr::new(".."), 1)]
-            .into_iter()
-            .filter(move |(_, _, position)| *position >= offset)
-            .map(move |(_, name, position)| (position + 1, folder, name));
-        let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
-        let entries = self.tree.entries(folder).iter().enumerate().skip(skip);
-        dots.chain(entries.map(|(index, (name, child))| (index as u64 + 3, child, OsStr::from_bytes(name))))
+        let (files, bytes) = self.served.totals();
+        reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, LONGEST_NAME, 4096);
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -261,6 +261,12 @@ impl Init<'_> {
                 rustix::mount::mount(source, target, kind, flags, Some(data))?;
                 *result_fd = Some(device);
                 Ok(())
+            }
+            Op::Attach => {
+                let mount = attached.ok_or(Errno::BADF)?;
+                let target = request.string().ok_or(Errno::INVAL)?;
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                rustix::mount::move_mount(&mount, c"", rustix::fs::CWD, target, flags)
             }
             Op::Unmount => {
                 let flags =

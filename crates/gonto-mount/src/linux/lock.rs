@@ -1,7 +1,8 @@
 //! Locks between processes: flock(2) on a file. The kernel frees them when their owner dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +31,22 @@ pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce
     })
 }
 
+/// Like [`exclusive`], for a file that its owner may move to another name: what is locked lies at `path`.
+///
+/// # Errors
+/// As there.
+pub(super) fn exclusive_at(path: &Path, interrupt: &Interrupt, waiting: impl Fn()) -> io::Result<File> {
+    loop {
+        let file = exclusive(path, interrupt, &waiting)?;
+        let ours = file.metadata()?;
+        let is_there =
+            fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+        if is_there {
+            return Ok(file);
+        }
+    }
+}
+
 /// Takes the lock on `path` for cleaning up, which an interrupt must not prevent.
 ///
 /// # Errors
@@ -39,7 +56,7 @@ pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File>
 }
 
 fn take(path: &Path, mut again: impl FnMut(Duration) -> io::Result<()>) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
     let start = Instant::now();
     loop {
         match file.try_lock() {
@@ -62,6 +79,23 @@ pub(super) fn is_held(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_while_one_waited_is_not_the_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("new"), folder.path().join("whole"));
+        let interrupt = Interrupt::new().unwrap();
+        let first = exclusive_at(&path, &interrupt, || ()).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| exclusive_at(&path, &interrupt, || ()).unwrap());
+            // Whether the second one has opened the file already or does so now: it gets the one that lies there.
+            fs::rename(&path, &moved).unwrap();
+            drop(first);
+            let second = second.join().unwrap().metadata().unwrap();
+            assert_eq!(second.ino(), fs::metadata(&path).unwrap().ino());
+            assert_ne!(second.ino(), fs::metadata(&moved).unwrap().ino());
+        });
+    }
 
     #[test]
     fn a_lock_is_held_until_its_file_is_closed() {

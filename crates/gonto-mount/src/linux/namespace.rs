@@ -176,6 +176,11 @@ impl Namespace {
         self.request(Op::Mount, flags.bits().into(), &strings, None).map(drop)
     }
 
+    /// Puts a mount that is nowhere yet to a place inside.
+    pub(super) fn attach(&self, mount: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+        self.request(Op::Attach, 0, &[target.as_os_str().as_bytes()], Some(mount)).map(drop)
+    }
+
     /// Mounts FUSE inside and returns the descriptor over which it is served.
     pub(super) fn mount_fuse(&self, target: &Path, flags: MountFlags, data: &str) -> io::Result<OwnedFd> {
         let strings = [b"gonto".as_slice(), target.as_os_str().as_bytes(), b"fuse.gonto", data.as_bytes()];

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::fuse::TreeFs;
+use super::fuse::ImageFs;
 
 /// Starts a process that serves `device` until it is unmounted. `keep` are the descriptors that the server needs: the image
 /// files behind the tree, and the lock that tells that it lives. Returns when the server answers the kernel.
 ///
 /// # Errors
 /// When no process can be started, or the kernel breaks the connection off.
-pub(super) fn start(file_system: TreeFs, device: OwnedFd, keep: &[RawFd]) -> io::Result<()> {
+pub(super) fn start(file_system: ImageFs, device: OwnedFd, keep: &[RawFd]) -> io::Result<()> {
     let (mut ready, tell) = io::pipe()?;
     // SAFETY: the child goes on in Rust code that allocates and starts threads. The C libraries of Linux keep their
     // allocator usable in the child; the child shares no lock with the threads that gonto may have, as it neither logs
@@ -44,7 +44,7 @@ pub(super) fn start(file_system: TreeFs, device: OwnedFd, keep: &[RawFd]) -> io:
     }
 }
 
-fn serve(file_system: TreeFs, device: OwnedFd, mut tell: io::PipeWriter) -> i32 {
+fn serve(file_system: ImageFs, device: OwnedFd, mut tell: io::PipeWriter) -> i32 {
     let session = match file_system.connect(device) {
         Ok(session) => session,
         Err(error) => {

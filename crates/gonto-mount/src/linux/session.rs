@@ -2,21 +2,23 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gonto_image::FileTree;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::fuse::TreeFs;
+use super::erofs;
+use super::fuse::ImageFs;
 use super::namespace::{Namespace, NamespaceKind};
+use super::opened::OpenImage;
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
-use super::{HARMLESS, folder_of, open_image, resolved, shared, tell_notes, unpacked};
+use super::{HARMLESS, folder_of, resolved, shared, unpacked};
 use crate::backend::Road;
+use crate::error::chain;
 use crate::{Command, Error, Image, Notice, Options};
 
 /// How long killed processes may take to let go of a mount.
@@ -68,6 +70,12 @@ struct Mounted {
     stack: Vec<PathBuf>,
     /// How others see that this mount is in use. Released last.
     claim: Claim,
+}
+
+impl Mounted {
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Mount { image: self.image.clone(), path: self.folder.clone(), source }
+    }
 }
 
 impl Session {
@@ -162,8 +170,7 @@ impl Session {
     fn mount_inside(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
         let failed = |source| Error::Mount { image: image.file.clone(), path: folder.clone(), source };
         let namespace = self.namespace()?;
-        let (tree, _) = open_image(&image.file)?;
-        tell_notes(&tree, &image.file, &self.options.notices, false);
+        let open = OpenImage::new(&image.file, &self.options)?;
         let upper = Upper::unused(&self.options.cache_dir);
         let claim = self.register.claim(&folder, &image.file, vec![upper.folder().into()])?;
 
@@ -179,49 +186,54 @@ impl Session {
         }
         let mut mounted =
             Mounted { image: image.file.clone(), folder: folder.clone(), stack: Vec::new(), claim };
-        let unpacked = |source| {
-            let (image, folder) = (image.file.clone(), self.options.cache_dir.clone());
-            Error::Unpack { image, folder, source }
-        };
         let lower = self.options.backend.first_that_works(|road, reason| match road {
-            Road::Erofs => self.erofs(&mut mounted, lower.clone()).map_err(failed),
-            Road::Fuse => self.fuse(&mut mounted, &tree, lower.clone()).map_err(failed),
-            Road::Extract => {
-                unpacked::tree_of(&image.file, &tree, &self.options, false, reason).map_err(unpacked)
-            }
+            Road::Erofs => self.erofs(&mut mounted, &open, &lower),
+            Road::Fuse => self.fuse(&mut mounted, &open, &lower),
+            Road::Extract => unpacked::tree_of(&open, &self.options, false, reason),
         })?;
         self.put_above(&lower, &upper, &own, &folder).map_err(failed)?;
         mounted.stack.push(folder.clone());
         Ok(mounted)
     }
 
-    /// The kernel reads the image itself.
-    #[expect(clippy::unused_self, reason = "it is being built")]
-    fn erofs(&self, _mounted: &mut Mounted, _lower: PathBuf) -> io::Result<PathBuf> {
-        Err(io::Error::other("the backend erofs is not built yet"))
+    /// The kernel reads the image itself, by its index.
+    fn erofs(&self, mounted: &mut Mounted, open: &OpenImage<'_>, lower: &Path) -> Result<PathBuf, Error> {
+        let namespace = self.namespace()?;
+        if namespace.kind() != NamespaceKind::Root {
+            return Err(mounted.failed(io::Error::new(io::ErrorKind::PermissionDenied, erofs::ONLY_ROOT)));
+        }
+        let mount = erofs::mount(open.index()?);
+        mount
+            .and_then(|mount| namespace.attach(mount.as_fd(), lower))
+            .map_err(|error| mounted.failed(error))?;
+        // Nobody of ours is asked when a file is read.
+        open.tell_notes(true);
+        mounted.stack.push(lower.to_owned());
+        Ok(lower.to_owned())
     }
 
-    /// gonto serves the tree at `lower`.
-    fn fuse(&self, mounted: &mut Mounted, tree: &Arc<FileTree>, lower: PathBuf) -> io::Result<PathBuf> {
-        self.serve(tree, &mounted.image, &lower)
-            .map_err(|error| io::Error::new(error.kind(), format!("/dev/fuse cannot be used: {error}")))?;
-        mounted.stack.push(lower.clone());
-        Ok(lower)
-    }
-
-    /// Mounts the tree at `lower` and serves it from this process: it needs no other one, and no mount outlives it.
-    fn serve(&self, tree: &Arc<FileTree>, image: &Path, lower: &Path) -> io::Result<()> {
-        let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
-        let device = namespace.mount_fuse(lower, HARMLESS | MountFlags::RDONLY, &TreeFs::mount_options())?;
-        let file_system = TreeFs::new(tree.clone(), image, self.options.notices.clone());
-        let session = file_system.connect(device)?;
-        // The threads end when the last process of the namespace has, because that ends the connection.
-        std::thread::Builder::new().name("gonto-fuse".to_owned()).spawn(move || {
-            if let Err(error) = session.run() {
-                tracing::debug!(%error, "the FUSE connection has ended");
-            }
+    /// gonto serves the image at `lower`, from this process: it needs no other one, and no mount outlives it.
+    fn fuse(&self, mounted: &mut Mounted, open: &OpenImage<'_>, lower: &Path) -> Result<PathBuf, Error> {
+        let namespace = self.namespace()?;
+        let served = open.served()?;
+        let serve = || {
+            let device =
+                namespace.mount_fuse(lower, HARMLESS | MountFlags::RDONLY, &ImageFs::mount_options())?;
+            let file_system = ImageFs::new(served, open.path(), self.options.notices.clone());
+            let session = file_system.connect(device)?;
+            // The threads end when the last process of the namespace has, because that ends the connection.
+            std::thread::Builder::new().name("gonto-fuse".to_owned()).spawn(move || {
+                if let Err(error) = session.run() {
+                    tracing::debug!(%error, "the FUSE connection has ended");
+                }
+            })
+        };
+        serve().map_err(|error| {
+            mounted.failed(io::Error::new(error.kind(), format!("/dev/fuse cannot be used: {error}")))
         })?;
-        Ok(())
+        open.tell_notes(false);
+        mounted.stack.push(lower.to_owned());
+        Ok(lower.to_owned())
     }
 
     /// Mounts a writable layer above `lower` at `folder`: on the cache's file system, else in memory, else none.
@@ -312,14 +324,4 @@ impl Drop for Session {
         // Ends all processes; after that nothing of the run uses its folders, and the claims may go.
         drop(self.namespace.take());
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -2,23 +2,21 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gonto_image::FileTree;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MoveMountFlags};
 
-use super::fuse::TreeFs;
+use super::fuse::ImageFs;
+use super::opened::{OpenImage, OpenIndex};
 use super::overlay::{self, Upper};
 use super::register::{self, Entry, Holder, Locked, Mounted, Register};
+use super::served::Served;
 use super::stack::{By, InUse, Layer};
 use super::stored_path::StoredPath;
-use super::{
-    HARMLESS, folder_of, folders, fusermount, lock, open_image, resolved, server, tell_notes, unpacked,
-};
+use super::{HARMLESS, erofs, folder_of, folders, fusermount, lock, resolved, server, unpacked};
 use crate::backend::Road;
 use crate::{Error, Image, Notice, Notices, Options, Shown};
 
@@ -94,7 +92,7 @@ pub(super) fn mount(
     if let Some(shown) = join(&locked, image, folder, &holder)? {
         return Ok(shown);
     }
-    let (tree, image_files) = open_image(&image.file)?;
+    let open = OpenImage::new(&image.file, options)?;
     let last = locked.mounts()?.into_iter().map(|(_, _, mounted)| mounted.order).max();
     let (server_lock, lock_file) = locked.new_server_lock()?;
     let missing = folders::missing_folders(folder)?;
@@ -102,8 +100,7 @@ pub(super) fn mount(
         locked: &locked,
         options,
         image: &image.file,
-        tree,
-        image_files,
+        open,
         lock_file,
         held: None,
         path: PathBuf::new(),
@@ -180,9 +177,7 @@ struct NewMount<'a> {
     locked: &'a Locked<'a>,
     options: &'a Options,
     image: &'a Path,
-    tree: Arc<FileTree>,
-    /// The files that the tree is read from.
-    image_files: Vec<RawFd>,
+    open: OpenImage<'a>,
     /// Who has a copy of this descriptor is the server.
     lock_file: File,
     /// Keeps the folder of the mount point from being removed.
@@ -204,65 +199,94 @@ impl NewMount<'_> {
     }
 
     /// A road that mounts something at the mount point. When it is closed, nothing of it stays in the way of the next one.
-    fn mounting(&mut self, closed: Option<&str>, road: fn(&mut Self) -> io::Result<()>) -> Result<(), Error> {
+    fn mounting(
+        &mut self,
+        closed: Option<&str>,
+        road: fn(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.make_folder()?;
-        if let Err(error) = road(self) {
-            self.give_up();
-            let reason = closed.map_or_else(|| error.to_string(), |closed| format!("{closed}, and {error}"));
-            let source = io::Error::new(error.kind(), reason);
-            let path = self.entry.mount_point.to_path_buf();
-            return Err(Error::Mount { image: self.image.to_owned(), path, source });
+        let Err(error) = road(self) else { return self.tell_shared(closed) };
+        self.give_up();
+        Err(match (error, closed) {
+            (Error::Mount { source, .. }, Some(closed)) => {
+                self.failed(io::Error::new(source.kind(), format!("{closed}, and {source}")))
+            }
+            (error, _) => error,
+        })
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        let path = self.entry.mount_point.to_path_buf();
+        Error::Mount { image: self.image.to_owned(), path, source }
+    }
+
+    /// The kernel reads the image itself: nothing has to run.
+    fn erofs(&mut self) -> Result<(), Error> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(self.failed(io::Error::new(io::ErrorKind::PermissionDenied, erofs::ONLY_ROOT)));
         }
-        self.tell_shared(closed)
+        let open = self.open.index()?.clone();
+        self.by_index(&open).map_err(|error| self.failed(error))?;
+        self.needs_no_server();
+        Ok(())
     }
 
-    /// The kernel reads the image itself.
-    #[expect(clippy::unused_self, reason = "it is being built")]
-    fn erofs(&mut self) -> io::Result<()> {
-        Err(io::Error::other("the backend erofs is not built yet"))
+    fn by_index(&mut self, open: &OpenIndex) -> io::Result<()> {
+        let (upper, source) = self.unused();
+        let lower = self.plan(&upper, (&erofs::source(open), &source), By::Kernel)?;
+        let mount = erofs::mount(open)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&mount, "", rustix::fs::CWD, &*lower, flags)?;
+        self.overlay_by_root(&lower, &upper, &source)
     }
 
-    /// A server in the background serves the tree.
-    fn fuse(&mut self) -> io::Result<()> {
+    /// A server in the background serves the image.
+    fn fuse(&mut self) -> Result<(), Error> {
+        let served = self.open.served()?;
         let because = |what| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
-        if rustix::process::geteuid().is_root() {
-            self.by_root().map_err(because("FUSE cannot be mounted"))
+        let mounted = if rustix::process::geteuid().is_root() {
+            self.by_root(&served).map_err(because("FUSE cannot be mounted"))
         } else if fusermount::is_installed() {
-            self.by_fusermount().map_err(because("fusermount3 does not work"))
+            self.by_fusermount(&served).map_err(because("fusermount3 does not work"))
         } else {
             Err(io::Error::other("fusermount3 is not installed (package fuse3)"))
-        }
+        };
+        mounted.map_err(|error| self.failed(error))
     }
 
     /// As root: FUSE and overlayfs by mount(2), visible to all users.
-    fn by_root(&mut self) -> io::Result<()> {
-        let folder = self.entry.mount_point.clone();
+    fn by_root(&mut self, served: &Served) -> io::Result<()> {
         let (upper, source) = self.unused();
-        let lower = self.plan(&upper, &source, By::Kernel)?;
+        let lower = self.plan(&upper, (&source, &source), By::Kernel)?;
         let device = File::options().read(true).write(true).open("/dev/fuse")?;
-        let data = format!("fd={},{}", device.as_raw_fd(), TreeFs::mount_options());
+        let data = format!("fd={},{}", device.as_raw_fd(), ImageFs::mount_options());
         let data = std::ffi::CString::new(data)?;
         let flags = HARMLESS | MountFlags::RDONLY;
         rustix::mount::mount(&*source, &*lower, "fuse.gonto", flags, Some(data.as_c_str()))?;
-        self.serve(device.into())?;
+        self.serve(served, device.into())?;
+        self.overlay_by_root(&lower, &upper, &source)
+    }
 
+    /// overlayfs by mount(2), or where that does not work the lower folder itself.
+    fn overlay_by_root(&self, lower: &Path, upper: &Upper, source: &str) -> io::Result<()> {
+        let folder = &self.entry.mount_point;
         let overlay = |user_namespace| {
-            let options = overlay::options(&lower, &upper, user_namespace);
+            let options = overlay::options(lower, upper, user_namespace);
             let options = std::ffi::CString::new(options.into_encoded_bytes())?;
-            Ok(rustix::mount::mount(&*source, &*folder, "overlay", HARMLESS, Some(options.as_c_str()))?)
+            Ok(rustix::mount::mount(source, &**folder, "overlay", HARMLESS, Some(options.as_c_str()))?)
         };
         let overlaid = upper.create().and_then(|()| overlay::as_permitted(false, overlay));
         if let Err(error) = overlaid {
-            rustix::mount::mount_bind(&*lower, &*folder)?;
+            rustix::mount::mount_bind(lower, &**folder)?;
             self.tell_read_only(format!("overlayfs cannot be used: {error}"));
         }
         Ok(())
     }
 
     /// As an ordinary user: fusermount3, below fuse-overlayfs if that is there, so that the files can be written.
-    fn by_fusermount(&mut self) -> io::Result<()> {
+    fn by_fusermount(&mut self, served: &Served) -> io::Result<()> {
         let reason = if fusermount::can_overlay() {
-            match self.by_fuse_overlayfs() {
+            match self.by_fuse_overlayfs(served) {
                 Ok(()) => return Ok(()),
                 Err(error) => format!("fuse-overlayfs does not work: {error}"),
             }
@@ -275,17 +299,18 @@ impl NewMount<'_> {
         let folder = self.entry.mount_point.clone();
         self.record(vec![Layer::Mount { path: folder.clone(), source: source.clone(), by: By::Fusermount }])?;
         let device = fusermount::mount(&folder, &source)?;
-        self.serve(device)?;
+        self.serve(served, device)?;
         self.tell_read_only(reason);
         Ok(())
     }
 
-    fn by_fuse_overlayfs(&mut self) -> io::Result<()> {
+    fn by_fuse_overlayfs(&mut self, served: &Served) -> io::Result<()> {
         let (upper, source) = self.unused();
-        let lower = self.plan(&upper, &source, By::Fusermount)?;
+        // fuse-overlayfs does not let its name be chosen.
+        let lower = self.plan(&upper, (&source, fusermount::OVERLAY_SOURCE), By::Fusermount)?;
         upper.create()?;
         let device = fusermount::mount(&lower, &source)?;
-        self.serve(device)?;
+        self.serve(served, device)?;
         fusermount::overlay(&lower, &upper, &self.entry.mount_point)
     }
 
@@ -302,29 +327,31 @@ impl NewMount<'_> {
         folders::make_folders(&self.entry.made, &folder)?;
         let (clone, _) = self.unused();
         self.entry.scratch = vec![clone.folder().into()];
-        let failed =
-            |source| Error::Unpack { image: self.image.to_owned(), folder: folder.to_path_buf(), source };
         // Recorded before it is made, like everything.
         self.locked.rewrite(&self.path, &self.entry)?;
-        let files = self.files(clone.folder(), reason).map_err(failed)?;
+        let files = self.files(clone.folder(), reason)?;
+        let failed =
+            |source| Error::Unpack { image: self.image.to_owned(), folder: folder.to_path_buf(), source };
         let link = Layer::Link { path: folder.clone(), target: (&*files).into() };
         self.record(vec![link]).map_err(failed)?;
         std::os::unix::fs::symlink(files, &*folder).map_err(failed)?;
-        if let Some(lock) = self.mounted.server_lock.take() {
-            let _ = fs::remove_file(lock);
-        }
+        self.needs_no_server();
         Ok(())
     }
 
     /// The unpacked files: a copy at `clone` where that costs nothing, else the one tree that all share, read-only. Root may
     /// write whatever the modes say, so root gets a copy at any cost.
-    fn files(&self, clone: &Path, reason: &str) -> io::Result<PathBuf> {
+    fn files(&self, clone: &Path, reason: &str) -> Result<PathBuf, Error> {
+        let failed =
+            |source| Error::Unpack { image: self.image.to_owned(), folder: clone.to_owned(), source };
         let layers = clone.parent().unwrap_or(clone);
-        fs::create_dir_all(layers)?;
-        let writable = rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers)?;
-        let files = unpacked::tree_of(self.image, &self.tree, self.options, !writable, reason)?;
+        fs::create_dir_all(layers).map_err(failed)?;
+        let writable =
+            rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers).map_err(failed)?;
+        let files = unpacked::tree_of(&self.open, self.options, !writable, reason)?;
         if writable {
-            return unpacked::copy(&files, clone, &self.options.interrupt).map(|()| clone.to_owned());
+            unpacked::copy(&files, clone, &self.options.interrupt).map_err(failed)?;
+            return Ok(clone.to_owned());
         }
         self.tell_read_only("its files are unpacked, and the file system cannot clone them".into());
         Ok(files)
@@ -347,14 +374,12 @@ impl NewMount<'_> {
         Ok(())
     }
 
-    /// Records a lower mount and one above it, and makes the folder for the lower one.
-    fn plan(&mut self, upper: &Upper, source: &str, by: By) -> io::Result<PathBuf> {
+    /// Records a lower mount and one above it, by the names that they will have, and makes the folder for the lower one.
+    fn plan(&mut self, upper: &Upper, (below, above): (&str, &str), by: By) -> io::Result<PathBuf> {
         let lower = self.options.state_dir.join("lower").join(upper.folder().file_name().unwrap_or_default());
         self.entry.scratch = vec![upper.folder().into(), (&*lower).into()];
-        // fuse-overlayfs does not let its name be chosen.
-        let above = if by == By::Fusermount { fusermount::OVERLAY_SOURCE } else { source };
         self.record(vec![
-            Layer::Mount { path: (&*lower).into(), source: source.to_owned(), by },
+            Layer::Mount { path: (&*lower).into(), source: below.to_owned(), by },
             Layer::Mount { path: self.entry.mount_point.clone(), source: above.to_owned(), by },
         ])?;
         fs::create_dir_all(&lower)?;
@@ -367,19 +392,30 @@ impl NewMount<'_> {
         self.locked.rewrite(&self.path, &self.entry).map_err(io::Error::other)
     }
 
-    fn serve(&self, device: std::os::fd::OwnedFd) -> io::Result<()> {
+    fn serve(&self, served: &Served, device: std::os::fd::OwnedFd) -> io::Result<()> {
         // A process of its own has nobody to tell anything.
-        let file_system = TreeFs::new(self.tree.clone(), self.image, Notices::new(drop));
-        let mut keep = self.image_files.clone();
+        let file_system = ImageFs::new(served.clone(), self.image, Notices::new(drop));
+        let mut keep = self.open.descriptors();
         keep.push(self.lock_file.as_raw_fd());
         keep.extend(self.held.as_ref().map(AsRawFd::as_raw_fd));
         server::start(file_system, device, &keep)
     }
 
+    /// Nobody holds the lock of a server, so nobody shall look whether it is held.
+    fn needs_no_server(&mut self) {
+        if let Some(lock) = self.mounted.server_lock.take()
+            && let Err(error) = fs::remove_file(&*lock)
+        {
+            tracing::debug!(%error, "the lock of a server that is not needed stays");
+        }
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
-        // A server in the background has nobody to tell when a file is read.
-        let served = self.mounted.server_lock.is_some();
-        tell_notes(&self.tree, self.image, &self.options.notices, served);
+        // Neither the kernel nor a server in the background has anybody to tell when a file is read. Unpacking has told it.
+        let unpacked = self.mounted.stack.iter().any(|layer| matches!(layer, Layer::Link { .. }));
+        if !unpacked {
+            self.open.tell_notes(true);
+        }
         self.mounted.complete = true;
         self.entry.mounted = Some(self.mounted.clone());
         self.locked.rewrite(&self.path, &self.entry)

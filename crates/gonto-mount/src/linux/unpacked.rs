@@ -20,32 +20,50 @@ use gonto_image::FileTree;
 
 use super::folders::remove_tree;
 use super::lock;
+use super::opened::OpenImage;
 use crate::unpack::{LeftOut, Plan, Unpacking};
-use crate::{Interrupt, Notice, Options};
+use crate::{Error, Interrupt, Notice, Options};
 
-/// The unpacked files of `image`; made now if they are not there. `reason` says why it is not mounted.
+/// The unpacked files of an image; made now if they are not there. `reason` says why it is not mounted.
+///
+/// # Errors
+/// When the image cannot be read; [`Error::Unpack`] when it cannot be unpacked.
 pub(super) fn tree_of(
-    image: &Path,
-    tree: &FileTree,
+    open: &OpenImage<'_>,
     options: &Options,
     read_only: bool,
     reason: &str,
-) -> io::Result<PathBuf> {
-    let Options { cache_dir, notices, interrupt, .. } = options;
-    let trees = cache_dir.join(".gonto").join("trees");
-    fs::create_dir_all(&trees)?;
-    let finished = trees.join(tree_name(image, read_only)?);
+) -> Result<PathBuf, Error> {
+    let (image, trees) = (open.path(), options.cache_dir.join(".gonto").join("trees"));
+    let failed = |source| Error::Unpack { image: image.to_owned(), folder: trees.clone(), source };
+    fs::create_dir_all(&trees).map_err(failed)?;
+    let finished = trees.join(tree_name(image, read_only).map_err(failed)?);
     if finished.is_dir() {
         return Ok(finished);
     }
-    let waiting = || notices.send(Notice::Waiting { activity: "unpacks" });
-    let _lock = lock::exclusive(&trees.join("lock"), interrupt, waiting)?;
-    if finished.is_dir() {
-        return Ok(finished);
+    let waiting = || options.notices.send(Notice::Waiting { activity: "unpacks" });
+    let _lock = lock::exclusive(&trees.join("lock"), &options.interrupt, waiting).map_err(failed)?;
+    if !finished.is_dir() {
+        let tree = open.tree()?;
+        open.tell_notes(false);
+        options.notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
+        make(image, tree, &finished, read_only, options).map_err(failed)?;
     }
-    remove_unfinished(&trees)?;
-    notices.send(Notice::Unpacking { image: image.to_owned(), reason: reason.to_owned() });
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(&trees)?.keep();
+    Ok(finished)
+}
+
+/// Unpacks next to the place where the files shall be, and moves them there when all of it worked.
+fn make(
+    image: &Path,
+    tree: &FileTree,
+    finished: &Path,
+    read_only: bool,
+    options: &Options,
+) -> io::Result<()> {
+    let Options { notices, interrupt, .. } = options;
+    let trees = finished.parent().unwrap_or(finished);
+    remove_unfinished(trees)?;
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(trees)?.keep();
     let left_out = |LeftOut { path, why }: LeftOut| {
         let reason = format!("{}: {why}; the file is left out", path.display());
         notices.send(Notice::Unreadable { image: image.to_owned(), reason });
@@ -53,9 +71,9 @@ pub(super) fn tree_of(
     let how =
         Unpacking { read_only, despite_damage: false, interrupt, left_out: &left_out, written: &|_| {} };
     let made = unpack(tree, &new.join("files"), &how);
-    let published = made.and_then(|()| publish(&new.join("files"), &finished, read_only));
+    let published = made.and_then(|()| publish(&new.join("files"), finished, read_only));
     remove_tree(&new);
-    published.map(|()| finished)
+    published
 }
 
 /// Writes all files of `tree` into the new folder `into`. Nothing outside of it is touched: names of a tree hold no separators,

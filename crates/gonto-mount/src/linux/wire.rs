@@ -20,6 +20,8 @@ pub(super) enum Op {
     Mount = 1,
     /// Opens /dev/fuse and mounts it; the reply carries the descriptor. Like `Mount`, "fd=N," is put before the data.
     MountFuse,
+    /// move_mount(2) of a mount that is nowhere yet, and comes along. strings: target.
+    Attach,
     /// umount2(2). number: flags; strings: target.
     Unmount,
     /// mkdir(2) with mode 0755; an existing folder is fine. strings: path.
@@ -33,9 +35,17 @@ pub(super) enum Op {
 
 impl Op {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Mount, Self::MountFuse, Self::Unmount, Self::MakeFolder, Self::Spawn, Self::Signal]
-            .into_iter()
-            .find(|op| *op as u8 == byte)
+        [
+            Self::Mount,
+            Self::MountFuse,
+            Self::Attach,
+            Self::Unmount,
+            Self::MakeFolder,
+            Self::Spawn,
+            Self::Signal,
+        ]
+        .into_iter()
+        .find(|op| *op as u8 == byte)
     }
 }
 
