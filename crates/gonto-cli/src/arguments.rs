@@ -45,6 +45,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     Target(TargetCommand),
     Create(CreateArguments),
+    /// Tell how images can be mounted here, and what would make other ways work
+    Doctor,
     /// Look into a disk image without mounting it
     #[command(subcommand)]
     Image(ImageCommand),

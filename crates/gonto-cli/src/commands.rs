@@ -10,6 +10,7 @@ use gonto::{Interrupt, Notices, run};
 
 use crate::arguments::{Arguments, Command, How, TargetCommand};
 use crate::create;
+use crate::doctor;
 use crate::image;
 use crate::output::{self, Progress};
 use crate::signals;
@@ -79,6 +80,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     let command = match arguments.command {
         Command::Image(command) => return image::execute(command),
         Command::Create(arguments) => return create::execute(&arguments),
+        Command::Doctor => return doctor::execute(arguments.config),
         Command::Target(command) => command,
     };
     let mut loaded = load(arguments.config)?;
@@ -108,7 +110,7 @@ fn take_road(how: How, config: &mut Config) {
     }
 }
 
-fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
+pub(crate) fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
     let directory = env::current_dir().map_err(|source| Failure::Directory(".".into(), source))?;
     let mut search = Search::new(directory);
     if let Some(file) = file {

@@ -7,6 +7,7 @@
 mod arguments;
 mod commands;
 mod create;
+mod doctor;
 mod image;
 mod output;
 mod signals;

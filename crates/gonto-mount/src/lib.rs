@@ -7,7 +7,8 @@
 //! 3. [`Session::run`] executes commands that see the images.
 //! 4. [`Session::unmount_all`] or the drop takes everything away.
 //!
-//! [`Mounts`] is the other way: images that every process of the user sees, until they are unmounted.
+//! [`Mounts`] is the other way: images that every process of the user sees, until they are unmounted. [`diagnose`] tells what
+//! works here.
 //!
 //! # Roads (Linux)
 //! A [`Backend`] names a road; [`Backend::Auto`] takes the first that works, in this order:
@@ -37,6 +38,7 @@ use windows as sys;
 
 mod backend;
 mod command;
+mod diagnosis;
 mod error;
 pub mod image_file;
 mod interrupt;
@@ -48,11 +50,12 @@ use std::path::PathBuf;
 
 pub use backend::Backend;
 pub use command::Command;
+pub use diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck};
 pub use error::Error;
 pub use interrupt::{Interrupt, Reach};
 pub use mount_point::{MountPoint, with_separator};
 pub use notice::{Notice, Notices};
-pub use sys::{Mounts, Session};
+pub use sys::{Mounts, Session, diagnose};
 
 /// Where gonto-mount keeps things, and whom it tells.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use crate::{Command, Error, Image, Interrupt, Options, Shown};
+use crate::diagnosis::{Diagnosis, Outcome, RoadCheck};
+use crate::{Backend, Command, Error, Image, Interrupt, Options, Shown};
 
 /// How long the end of a command may go unnoticed.
 const TICK: Duration = Duration::from_millis(20);
@@ -124,4 +125,18 @@ impl Mounts {
     ) -> Result<(Vec<PathBuf>, Vec<Error>), Error> {
         Ok((Vec::new(), Vec::new()))
     }
+}
+
+/// Tells that no road works on Windows yet.
+#[must_use]
+pub fn diagnose(_options: &Options) -> Diagnosis {
+    let roads = || {
+        let outcome = Outcome::Fails {
+            why: Error::NotOnThisSystem { what: MOUNTING }.to_string(),
+            remedy: "gonto image extract writes the files of an image to a folder".to_owned(),
+        };
+        let roads = [Backend::Erofs, Backend::Fuse, Backend::Extract];
+        roads.map(|backend| RoadCheck { backend, outcome: outcome.clone() }).to_vec()
+    };
+    Diagnosis { run: roads(), mount: roads(), ingredients: Vec::new() }
 }

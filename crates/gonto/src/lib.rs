@@ -10,6 +10,7 @@
 //! | [`run`] | the whole way from a target to its exit status, as the program `gonto` goes it |
 //! | [`image`] | looks into an image without mounting it |
 //! | [`create`] | makes an image of a folder |
+//! | [`doctor`] | tells which roads images can take here |
 //! | [`error`] | what can go wrong |
 //!
 //! The library takes plain structs and returns plain structs and events. It never prints, and never ends the process.
@@ -32,7 +33,7 @@
 
 pub mod config;
 pub mod create;
-
+pub mod doctor;
 pub mod error;
 pub mod image;
 pub mod run;

@@ -36,9 +36,18 @@ fn help_is_a_result() {
     let project = Project::new(ONE);
     for option in ["-h", "--help"] {
         let output = project.gonto(&[option]).run().ends_with(0).says("");
-        for word in
-            ["list", "run", "pull", "mount", "umount", "--directory", "--config", "GONTO_DEBUG", "NO_COLOR"]
-        {
+        for word in [
+            "list",
+            "run",
+            "pull",
+            "mount",
+            "umount",
+            "doctor",
+            "--directory",
+            "--config",
+            "GONTO_DEBUG",
+            "NO_COLOR",
+        ] {
             assert!(output.stdout.contains(word), "{option}: {word} is missing in:\n{}", output.stdout);
         }
     }
@@ -47,7 +56,7 @@ fn help_is_a_result() {
 #[test]
 fn wrong_usage_ends_with_2_and_prints_nothing() {
     let project = Project::new(ONE);
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 13] = [
         &[],
         &["frobnicate"],
         &["run"],
@@ -59,6 +68,8 @@ fn wrong_usage_ends_with_2_and_prints_nothing() {
         &["list", "--nope"],
         &["list", "--config"],
         &["list", "-C"],
+        &["pull", "one", "--backend", "auto"],
+        &["doctor", "one"],
     ];
     for arguments in cases {
         let output = project.gonto(arguments).run().ends_with(2).prints("");

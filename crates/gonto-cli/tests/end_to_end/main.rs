@@ -18,6 +18,8 @@ mod chains;
 #[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(target_os = "linux")]
+mod doctor;
+#[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]
 mod kill;

@@ -10,8 +10,10 @@
 //! | [`fuse`], [`served`], [`server`], [`fusermount`] | serving an image to the kernel |
 //! | [`overlay`] | the writable layer |
 //! | [`unpacked`] | files in place of mounts |
+//! | [`diagnose`](mod@diagnose) | which of all that works here |
 //! | [`register`], [`stored_path`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
 
+mod diagnose;
 mod erofs;
 mod exec_image;
 mod folders;
@@ -40,6 +42,7 @@ use rustix::mount::MountFlags;
 
 use crate::{Error, Image, MountPoint, Options};
 
+pub use diagnose::diagnose;
 pub use session::Session;
 pub use shared::Mounts;
 

@@ -1,0 +1,25 @@
+//! Which roads images can take here, and what would make the others work.
+
+use gonto_mount::{Backend, Notices, Options};
+
+use crate::config::Config;
+use crate::{Error, Interrupt, state};
+
+pub use gonto_mount::{Diagnosis, Ingredient, Outcome, RoadCheck};
+
+/// Tries all of it, for the cache of the configuration. Without one, the state folder stands for the cache. Nothing of the
+/// trials stays.
+///
+/// # Errors
+/// [`Error::NoStateFolder`].
+pub fn diagnose(config: Option<&Config>, interrupt: &Interrupt) -> Result<Diagnosis, Error> {
+    let state_dir = state::folder()?;
+    let cache_dir = config.map_or_else(|| state_dir.clone(), |config| config.gonto.cache_dir.clone());
+    Ok(gonto_mount::diagnose(&Options {
+        state_dir,
+        cache_dir,
+        backend: Backend::Auto,
+        notices: Notices::new(drop),
+        interrupt: interrupt.clone(),
+    }))
+}
