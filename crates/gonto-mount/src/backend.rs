@@ -28,7 +28,6 @@ pub enum Backend {
 
 /// One road.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "nothing is mounted there yet"))]
 pub(crate) enum Road {
     Erofs,
     Fuse,

@@ -187,7 +187,6 @@ impl Error {
     }
 
     /// Why a road is closed, if that is what the error tells: another road may work then.
-    #[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "nothing is mounted there yet"))]
     pub(crate) fn closes_a_road(&self) -> Option<String> {
         match self {
             Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. } => {
