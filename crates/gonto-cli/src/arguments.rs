@@ -3,11 +3,13 @@
 mod create;
 mod image;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
-use gonto::Backend;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use gonto::{Backend, Layer};
 
 pub(crate) use create::CreateArguments;
 pub(crate) use image::{ImageCommand, ImageFile};
@@ -83,24 +85,81 @@ pub(crate) enum TargetCommand {
     },
 }
 
-/// How images are mounted.
+/// How images are mounted. It goes before what the configuration says.
 #[derive(Args, Debug)]
 pub(crate) struct How {
     /// Mount the images this way or not at all; auto takes the fastest that works. Overrides the configuration
     #[arg(long, value_name = "BACKEND", value_parser = backend())]
     pub(crate) backend: Option<Backend>,
+
+    #[command(flatten)]
+    pub(crate) layer: LayerArguments,
 }
 
 fn backend() -> impl TypedValueParser<Value = Backend> {
     PossibleValuesParser::new(Backend::ALL.map(Backend::as_str)).try_map(|name| name.parse::<Backend>())
 }
 
+/// They go before `gonto.layer` and `gonto.layer_limit` of the configuration.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct LayerArguments {
+    /// Keep what is written to images on the file system of the cache, or in memory
+    #[arg(long, value_name = "PLACE")]
+    layer: Option<Place>,
+
+    /// Let no more than this be written to an image, such as 512MiB or 8G; it is kept in memory
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    layer_limit: Option<NonZeroU64>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Cache,
+    Memory,
+}
+
+impl LayerArguments {
+    /// What is left of the configuration's layer.
+    pub(crate) fn over(self, configured: Layer) -> Result<Layer, clap::Error> {
+        match (self.layer, self.layer_limit) {
+            (Some(Place::Cache), Some(_)) => Err(Arguments::command().error(
+                ErrorKind::ArgumentConflict,
+                "--layer-limit needs --layer memory: the file system of the cache keeps no limit",
+            )),
+            (_, limit @ Some(_)) => Ok(Layer::Memory { limit }),
+            (Some(Place::Cache), None) => Ok(Layer::Cache),
+            (Some(Place::Memory), None) => Ok(Layer::Memory { limit: configured.limit() }),
+            (None, None) => Ok(configured),
+        }
+    }
+}
+
+fn size(text: &str) -> Result<NonZeroU64, &'static str> {
+    gonto::config::parse_size(text).ok_or("write a size such as 512MiB or 8G")
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_layer_of_the_command_line_goes_first() {
+        let limited = |bytes| Layer::Memory { limit: NonZeroU64::new(bytes) };
+        let over = |layer, limit, configured| {
+            LayerArguments { layer, layer_limit: NonZeroU64::new(limit) }.over(configured).ok()
+        };
+        assert_eq!(over(None, 0, limited(5)), Some(limited(5)));
+        assert_eq!(over(Some(Place::Memory), 0, limited(5)), Some(limited(5)));
+        assert_eq!(over(Some(Place::Memory), 0, Layer::Cache), Some(limited(0)));
+        assert_eq!(over(Some(Place::Cache), 0, limited(5)), Some(Layer::Cache));
+        assert_eq!(over(None, 7, limited(5)), Some(limited(7)));
+        assert_eq!(over(None, 7, Layer::Cache), Some(limited(7)));
+        assert_eq!(over(Some(Place::Memory), 7, limited(5)), Some(limited(7)));
+        assert_eq!(over(Some(Place::Cache), 7, limited(5)), None);
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Directory(PathBuf, io::Error),
     Image(gonto::image::Error),
     Create(gonto::create::Error),
+    /// Arguments that contradict each other.
+    Usage(clap::Error),
     /// Results cannot be written.
     Output(io::Error),
     /// Everything has been told already.
@@ -40,6 +42,8 @@ impl Failure {
             }
             Self::Image(error) => output::image_error(error),
             Self::Create(error) => output::image_error(error),
+            // Nobody is left to tell when stderr does not work.
+            Self::Usage(error) => drop(error.print()),
             Self::Told => {}
             Self::Output(source) => output::failure("cannot write the results", source),
         }
@@ -50,6 +54,7 @@ impl Failure {
             Self::Library(error) => error.exit_code(),
             Self::Image(error) => error.exit_code(),
             Self::Create(error) => error.exit_code(),
+            Self::Usage(_) => 2,
             _ => 1,
         }
     }
@@ -87,7 +92,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     match command {
         TargetCommand::List => list(&loaded.config),
         TargetCommand::Run { target, how } => {
-            take_road(how, &mut loaded.config);
+            take(how, &mut loaded.config)?;
             let mut target = choose(&target, &loaded)?;
             Ok(run::run(&mut target, &mut Progress::new().receiver())?)
         }
@@ -95,7 +100,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
             Ok(run::pull(&choose(&target, &loaded)?, &mut Progress::new().receiver())?)
         }
         TargetCommand::Mount { target, how } => {
-            take_road(how, &mut loaded.config);
+            take(how, &mut loaded.config)?;
             let mut target = choose(&target, &loaded)?;
             Ok(run::mount(&mut target, &mut Progress::new().receiver())?)
         }
@@ -104,10 +109,12 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// What the command line says goes before the configuration.
-fn take_road(how: How, config: &mut Config) {
+fn take(how: How, config: &mut Config) -> Result<(), Failure> {
     if let Some(backend) = how.backend {
         config.gonto.backend = backend;
     }
+    config.gonto.layer = how.layer.over(config.gonto.layer).map_err(Failure::Usage)?;
+    Ok(())
 }
 
 pub(crate) fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {

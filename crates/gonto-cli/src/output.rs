@@ -7,7 +7,8 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use gonto::run::Event;
 use gonto::target::{Download, DownloadEvent};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use gonto::{Layer, Written};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const STEP: Style = AnsiColor::Green.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -124,6 +125,7 @@ impl Progress {
             Event::RegistrySkipped => warning("registry values are skipped: only Windows has a registry"),
             Event::Script(script) => step("running", script.as_str()),
             Event::Line(text) => line(DIM, "$ ", text),
+            Event::Wrote { mounted, written } => wrote(&mounted.mount_point.to_string_lossy(), written),
             Event::Unmounting => step("unmounting", "the images"),
             Event::UnmountFailed(error) => with_causes(WARNING, "warning", error),
         }
@@ -152,7 +154,7 @@ impl Progress {
                     self.lines(received, total, &what);
                 }
                 if self.finished {
-                    step("downloaded", &format!("{what}, {}", indicatif::HumanBytes(total)));
+                    step("downloaded", &format!("{what}, {}", HumanBytes(total)));
                 }
             }
         }
@@ -178,6 +180,49 @@ impl Progress {
             step("downloading", &format!("{what}, {tenth}0 %"));
             self.tenth = tenth;
         }
+    }
+}
+
+/// What a run has written to an image, and if there was no room for more what can be done about that.
+fn wrote(mount_point: &str, written: &Written) {
+    let least = if written.partial { "at least " } else { "" };
+    let files = match written.files {
+        0 => None,
+        1 => Some("1 file".to_owned()),
+        files => Some(format!("{} files", HumanCount(files))),
+    };
+    let deleted = HumanCount(written.deleted);
+    let bytes = HumanBytes(written.bytes);
+    match files {
+        None if written.deleted == 0 && !written.partial => {}
+        None => step("deleted", &format!("{least}{deleted} in {mount_point} (thrown away)")),
+        Some(files) if written.deleted == 0 => {
+            step("wrote", &format!("{least}{files}, {bytes} to {mount_point} (thrown away)"));
+        }
+        Some(files) => {
+            step(
+                "wrote",
+                &format!("{least}{files}, {bytes} to {mount_point}, deleted {deleted} (thrown away)"),
+            );
+        }
+    }
+    if written.full {
+        let (what, remedy) = match written.layer {
+            Layer::Cache => (
+                "the cache's file system",
+                "make room there, or keep the writes in memory (--layer memory)".to_owned(),
+            ),
+            Layer::Memory { limit: None } => (
+                "half of the memory",
+                "give it more with a layer_limit (--layer-limit), or use the disk (--layer cache)".to_owned(),
+            ),
+            Layer::Memory { limit: Some(limit) } => {
+                ("its limit", format!("raise layer_limit (--layer-limit) above {}", HumanBytes(limit.get())))
+            }
+        };
+        warning(&format!(
+            "no room was left for what is written to {mount_point}, because {what} is used up: {remedy}"
+        ));
     }
 }
 

@@ -103,6 +103,17 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A limit was asked for what is written to an image, and nothing here can keep one.
+    #[error(
+        "what is written to {} cannot be limited, because {reason}: leave layer_limit (--layer-limit) out",
+        path.display()
+    )]
+    NoLimit {
+        /// The mount point.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The files of an image could not be unpacked.
     #[error("cannot unpack {} into {}", image.display(), folder.display())]
     Unpack {

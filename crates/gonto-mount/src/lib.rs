@@ -20,6 +20,8 @@
 //! | FUSE by fusermount3 | fusermount3 | nowhere, or fuse-overlayfs |
 //! | unpacked files | nothing | a clone where the file system shares blocks, else nowhere |
 //!
+//! [`Layer`] tells where overlayfs keeps what is written. Only the kernel's overlayfs can be told to keep it in memory.
+//!
 //! # Errors
 //! [`Error`] says what cannot be done and why. What works, but not as one may expect, is a [`Notice`].
 //!
@@ -42,6 +44,7 @@ mod diagnosis;
 mod error;
 pub mod image_file;
 mod interrupt;
+mod layer;
 mod mount_point;
 mod notice;
 pub mod unpack;
@@ -53,6 +56,7 @@ pub use command::Command;
 pub use diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck};
 pub use error::Error;
 pub use interrupt::{Interrupt, Reach};
+pub use layer::{Layer, Written};
 pub use mount_point::{MountPoint, with_separator};
 pub use notice::{Notice, Notices};
 pub use sys::{Mounts, Session, diagnose};
@@ -66,6 +70,8 @@ pub struct Options {
     pub cache_dir: PathBuf,
     /// The road that images take.
     pub backend: Backend,
+    /// Where what is written to images lies.
+    pub layer: Layer,
     /// Receives what the user should know.
     pub notices: Notices,
     /// Ends what takes long: commands, and the unpacking of an image.

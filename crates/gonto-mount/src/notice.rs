@@ -41,6 +41,13 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// What is written into the mount should live in memory, and lives on the disk.
+    WritesOnDisk {
+        /// The mount point.
+        mount_point: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Something in an image is not shown as it is; a file's content, for instance, cannot be read (yet).
     Unreadable {
         /// The image file.
@@ -72,6 +79,13 @@ impl fmt::Display for Notice {
             ),
             Self::WritesInMemory { mount_point, reason } => {
                 write!(f, "what is written to {} is kept in memory, because {reason}", mount_point.display())
+            }
+            Self::WritesOnDisk { mount_point, reason } => {
+                write!(
+                    f,
+                    "what is written to {} is kept on the disk, because {reason}",
+                    mount_point.display()
+                )
             }
             Self::Unreadable { image, reason } => write!(f, "{reason} (in {})", image.display()),
             Self::TidiedUp { mount_point } => {

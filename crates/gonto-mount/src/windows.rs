@@ -6,7 +6,7 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use crate::diagnosis::{Diagnosis, Outcome, RoadCheck};
-use crate::{Backend, Command, Error, Image, Interrupt, Options, Shown};
+use crate::{Backend, Command, Error, Image, Interrupt, Options, Shown, Written};
 
 /// How long the end of a command may go unnoticed.
 const TICK: Duration = Duration::from_millis(20);
@@ -56,6 +56,11 @@ impl Session {
             .spawn()
             .and_then(|child| wait(child, &self.options.interrupt))
             .map_err(|source| Error::Execute { program: program.display().to_string(), source })
+    }
+
+    /// Nothing is mounted, so nothing was written.
+    pub fn written(&self) -> Vec<Written> {
+        Vec::new()
     }
 
     /// Nothing is mounted, so nothing can fail.

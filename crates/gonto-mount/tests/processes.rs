@@ -7,13 +7,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gonto_mount::{Backend, Command, Interrupt, Notices, Options, Reach, Session};
+use gonto_mount::{Backend, Command, Interrupt, Layer, Notices, Options, Reach, Session};
 
 fn session(folder: &Path, interrupt: &Interrupt) -> Session {
     let options = Options {
         state_dir: folder.join("state"),
         cache_dir: folder.join("cache"),
         backend: Backend::Auto,
+        layer: Layer::Cache,
         notices: Notices::new(|_| ()),
         interrupt: interrupt.clone(),
     };

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gonto_mount::{
-    Backend, Command, Error, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Reach, Session,
+    Backend, Command, Error, Image, Interrupt, Layer, MountPoint, Mounts, Notice, Notices, Options, Reach,
+    Session,
 };
 
 /// The image of the example: a dynamic VHD with a compiler of a few files.
@@ -45,6 +46,7 @@ impl Place {
             state_dir: self.path("state"),
             cache_dir: self.path("cache"),
             backend: Backend::Auto,
+            layer: Layer::Cache,
             notices: Notices::new(move |notice| notices.lock().unwrap().push(notice)),
             interrupt,
         }

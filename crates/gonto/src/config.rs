@@ -9,6 +9,7 @@
 //! decode     asks the tree for types, reports what is there instead
 //! settings, target, requirement, registry  one struct each: tree -> struct
 //! expand     ~, ${VARIABLE}, relative paths
+//! size       8GiB
 //! diagnostic what is wrong: file, line, column, lines, remedy
 //! ```
 //!
@@ -32,6 +33,7 @@ mod expand;
 mod registry;
 mod requirement;
 mod settings;
+mod size;
 mod target;
 
 mod diagnostic;
@@ -48,6 +50,7 @@ pub use registry::{RegistryData, RegistryRoot, RegistryType, RegistryValue};
 pub use requirement::{MOUNT_POINT_PATTERN, Requirement};
 pub use search::{FILE_NAMES, Search};
 pub use settings::Settings;
+pub use size::{SIZE_PATTERN, parse_size};
 pub use source::Place;
 pub use target::{TARGET_NAME_PATTERN, TargetConfig, VARIABLE_NAME_PATTERN};
 

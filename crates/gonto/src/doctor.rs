@@ -1,6 +1,6 @@
 //! Which roads images can take here, and what would make the others work.
 
-use gonto_mount::{Backend, Notices, Options};
+use gonto_mount::{Backend, Layer, Notices, Options};
 
 use crate::config::Config;
 use crate::{Error, Interrupt, state};
@@ -19,6 +19,7 @@ pub fn diagnose(config: Option<&Config>, interrupt: &Interrupt) -> Result<Diagno
         state_dir,
         cache_dir,
         backend: Backend::Auto,
+        layer: Layer::Cache,
         notices: Notices::new(drop),
         interrupt: interrupt.clone(),
     }))

@@ -42,5 +42,5 @@ pub mod target;
 mod state;
 
 pub use error::Error;
-pub use gonto_mount::{Backend, Interrupt, Notice, Notices, Reach};
+pub use gonto_mount::{Backend, Interrupt, Layer, Notice, Notices, Reach, Written};
 pub use gonto_store::{Format, ImagePath, Platform};

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use gonto_mount::Written;
+
 use crate::Error;
 use crate::target::{Download, ImageDefinition, Mounted, ScriptType, Target};
 
@@ -26,6 +28,13 @@ pub enum Event<'a> {
     Script(ScriptType),
     /// A line of the script begins.
     Line(&'a str),
+    /// What `script` has written to an image, or that there is no room for more. It is about to be thrown away.
+    Wrote {
+        /// The image.
+        mounted: &'a Mounted,
+        /// How much it is.
+        written: &'a Written,
+    },
     /// The images are about to be unmounted.
     Unmounting,
     /// Images could not be unmounted, and something else is what ends the run.
@@ -42,6 +51,11 @@ pub fn run(target: &mut Target, events: &mut dyn FnMut(Event<'_>)) -> Result<(),
     pull(target, events)?;
     mount_images(target, false, events)?;
     let outcome = script(target, ScriptType::Script, events);
+    for (mounted, written) in target.written() {
+        if written.full || written.partial || written.files > 0 || written.deleted > 0 {
+            events(Event::Wrote { mounted, written: &written });
+        }
+    }
     if target.list_required_images().next().is_some() {
         events(Event::Unmounting);
     }

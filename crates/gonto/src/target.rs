@@ -6,7 +6,9 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use gonto_mount::{Command, Image, Interrupt, MountPoint, Mounts, Notices, Options, Session, with_separator};
+use gonto_mount::{
+    Command, Image, Interrupt, MountPoint, Mounts, Notices, Options, Session, Written, with_separator,
+};
 use gonto_store::{Format, ImagePath, InvalidImagePath, Platform, Store};
 use indexmap::IndexMap;
 
@@ -122,6 +124,8 @@ pub struct Target {
     session: Option<Session>,
     /// What the mounted images have set, in order; it stays for `after_script`.
     image_env: Vec<(String, OsString)>,
+    /// The images that are mounted for the scripts.
+    mounted: Vec<Mounted>,
     /// Images were to be mounted for the scripts, so permanent mounts are somebody else's.
     mounts_for_scripts: bool,
     /// Images were to be mounted permanently.
@@ -190,6 +194,7 @@ impl Target {
             surroundings,
             session: None,
             image_env: Vec::new(),
+            mounted: Vec::new(),
             mounts_for_scripts: false,
             mounts_permanently: false,
         })
@@ -283,6 +288,7 @@ impl Target {
         let result = self.try_mount(permanent, &mut mounted);
         if result.is_err() {
             self.image_env.clear();
+            self.mounted.clear();
             if let Some(session) = &mut self.session {
                 for error in session.unmount_all() {
                     tracing::debug!(%error, "unmounting after a failure");
@@ -337,10 +343,26 @@ impl Target {
             for (name, value) in &requirement.env {
                 self.image_env.push((name.clone(), fill_in(value, &mount_point)));
             }
-            mounted(&Mounted { image: definition(requirement)?, mount_point, already });
+            let appeared = Mounted { image: definition(requirement)?, mount_point, already };
+            mounted(&appeared);
+            if !permanent {
+                self.mounted.push(appeared);
+            }
         }
         fresh.folders.clear();
         Ok(())
+    }
+
+    /// What the scripts have written to the images that are mounted for them, until now. Images to which nothing can be written
+    /// and those that are shared with others are not in it.
+    #[must_use]
+    pub fn written(&self) -> Vec<(&Mounted, Written)> {
+        let written = self.session.as_ref().map(Session::written).unwrap_or_default();
+        let image = |written: Written| {
+            let mount_point = with_separator(&written.folder);
+            Some((self.mounted.iter().find(|mounted| mounted.mount_point == mount_point)?, written))
+        };
+        written.into_iter().filter_map(image).collect()
     }
 
     /// Unmounts the images that this `Target` has mounted for its scripts; if it has mounted permanently, or never mounted
@@ -351,6 +373,7 @@ impl Target {
     /// [`Error::Unmount`]: some could not be unmounted; the others were. [`Error::Session`] when the state folder cannot be
     /// used. [`Error::Interrupted`] when an interrupt ended the wait for another gonto.
     pub fn umount_images(&mut self) -> Result<Vec<PathBuf>, Error> {
+        self.mounted.clear();
         let mut errors = self.session.as_mut().map(Session::unmount_all).unwrap_or_default();
         let mut folders = Vec::new();
         if self.mounts_permanently || !self.mounts_for_scripts {
@@ -460,6 +483,7 @@ impl Target {
             state_dir: state::folder()?,
             cache_dir: self.settings.cache_dir.clone(),
             backend: self.settings.backend,
+            layer: self.settings.layer,
             notices: self.surroundings.notices.clone(),
             interrupt: self.surroundings.interrupt.clone(),
         })

@@ -22,12 +22,13 @@ use rustix::mount::MountFlags;
 
 use super::fuse::ImageFs;
 use super::namespace::{Namespace, NamespaceKind};
+use super::opened::OpenImage;
 use super::overlay::{self, Upper};
-use super::{HARMLESS, folders, fusermount, unpacked};
+use super::{HARMLESS, erofs, folders, fusermount, unpacked};
 use crate::diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck};
 use crate::error::chain;
 use crate::{
-    Backend, Command, Error, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Session,
+    Backend, Command, Error, Image, Interrupt, Layer, MountPoint, Mounts, Notice, Notices, Options, Session,
 };
 
 /// All but the one that chooses.
@@ -161,7 +162,7 @@ impl Drop for Bench {
 
 fn options_in(folder: &Path, backend: Backend, notices: Notices, interrupt: &Interrupt) -> Options {
     let (state_dir, cache_dir) = (folder.join("state"), folder.join("cache"));
-    Options { state_dir, cache_dir, backend, notices, interrupt: interrupt.clone() }
+    Options { state_dir, cache_dir, backend, layer: Layer::Cache, notices, interrupt: interrupt.clone() }
 }
 
 /// Takes away what a killed diagnosis has left in `place`. Only what was mounted for everybody outlives it.
@@ -305,7 +306,7 @@ impl Bench {
                  memory"
                     .to_owned()
             }),
-            erofs(),
+            self.erofs(),
             check(EROFS_FILES, is_recent(), || format!("update the kernel; until then, {LOOP} do the same")),
             check(LOOP, open_device("/dev/loop-control"), || device_remedy("/dev/loop-control", "loop")),
             check(FUSERMOUNT, installed(fusermount::is_installed()), || {
@@ -333,9 +334,33 @@ impl Bench {
         fs::create_dir_all(&lower)?;
         upper.create()?;
         namespace.make_folder(&at)?;
-        overlay::as_permitted(namespace.kind() == NamespaceKind::User, |user| {
-            let data = overlay::options(&lower, &upper, user);
+        overlay::mount(&lower, &upper, namespace.kind() == NamespaceKind::User, |data| {
             namespace.mount(OsStr::new("gonto"), &at, "overlay", HARMLESS, &data)
+        })
+    }
+
+    /// Whether the kernel can mount EROFS for this user: what can be known first, then a real mount.
+    fn erofs(&self) -> Ingredient {
+        let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if !known.lines().any(|line| line.split_whitespace().next_back() == Some("erofs")) {
+            let remedy = || "as root: modprobe erofs; it needs a kernel with CONFIG_EROFS_FS".to_owned();
+            return check(EROFS, Err("the kernel does not know it, or has not loaded it yet"), remedy);
+        }
+        if !is_root() {
+            let remedy = || "run gonto as root; for other users FUSE is the fastest".to_owned();
+            return check(EROFS, Err(erofs::ONLY_ROOT), remedy);
+        }
+        let remedy = || "in a container, it has to be allowed from outside".to_owned();
+        check(EROFS, self.try_erofs().map_err(|error| chain(&error)), remedy)
+    }
+
+    fn try_erofs(&self) -> Result<(), Error> {
+        let options = self.options(Backend::Erofs, Notices::new(drop));
+        let image = self.image()?;
+        let open = OpenImage::new(&image.file, &options)?;
+        erofs::mount(open.index()?).map(drop).map_err(|source| {
+            let path = self.folder.clone();
+            Error::Mount { image: image.file.clone(), path, source }
         })
     }
 
@@ -382,25 +407,6 @@ fn device_remedy(path: &str, module: &str) -> String {
         }
         _ => format!("as root: modprobe {module}; in a container, give it the device {path}"),
     }
-}
-
-/// Whether the kernel can mount EROFS for this user: what can be known first, then a real mount.
-fn erofs() -> Ingredient {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !known.lines().any(|line| line.split_whitespace().next_back() == Some("erofs")) {
-        let remedy = || "as root: modprobe erofs; it needs a kernel with CONFIG_EROFS_FS".to_owned();
-        return check(EROFS, Err("the kernel does not know it, or has not loaded it yet"), remedy);
-    }
-    if !is_root() {
-        let remedy = || "run gonto as root; for other users FUSE is the fastest".to_owned();
-        return check(EROFS, Err("only root may mount it"), remedy);
-    }
-    check(EROFS, try_erofs(), || "in a container, it has to be allowed from outside".to_owned())
-}
-
-/// A real mount of an index belongs here. Until the road is built, what is known has to do.
-fn try_erofs() -> io::Result<()> {
-    Ok(())
 }
 
 fn is_recent() -> Result<(), String> {

@@ -24,6 +24,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::wire::{MAX_PACKET, Op, Reply, Request, Step};
+use super::written::FOLDER;
 
 /// How long the killed may take to be gone, where the kernel does not see to it. gonto waits for that.
 const END: Duration = Duration::from_secs(5);
@@ -278,6 +279,11 @@ impl Init<'_> {
                     Err(Errno::EXIST) => Ok(()),
                     other => other,
                 }
+            }
+            Op::OpenFolder => {
+                let path = request.string().ok_or(Errno::INVAL)?;
+                *result_fd = Some(rustix::fs::open(path, FOLDER, Mode::empty())?);
+                Ok(())
             }
             Op::Spawn => {
                 let image = attached.ok_or(Errno::BADF)?;

@@ -8,7 +8,7 @@
 //! | [`opened`] | an image's index, or its file tree |
 //! | [`erofs`], [`loop_device`] | the kernel reads the image itself |
 //! | [`fuse`], [`served`], [`server`], [`fusermount`] | serving an image to the kernel |
-//! | [`overlay`] | the writable layer |
+//! | [`overlay`], [`written`] | the writable layer, and what is in it |
 //! | [`unpacked`] | files in place of mounts |
 //! | [`diagnose`](mod@diagnose) | which of all that works here |
 //! | [`register`], [`stored_path`], [`lock`], [`folders`] | who uses what, so that all is cleaned up |
@@ -34,6 +34,7 @@ mod stack;
 mod stored_path;
 mod unpacked;
 mod wire;
+mod written;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,14 @@ fn resolved(options: Options) -> Result<Options, Error> {
     // The cache may not be there yet, or not be ours; who uses it says so.
     let cache_dir = options.cache_dir.canonicalize().unwrap_or(options.cache_dir);
     Ok(Options { state_dir, cache_dir, ..options })
+}
+
+/// A mount at `folder` goes on without a layer that keeps the limit, unless one was asked for. `reason` says why.
+fn unlimited(options: &Options, folder: &Path, reason: impl std::fmt::Display) -> Result<(), Error> {
+    match options.layer.limit() {
+        None => Ok(()),
+        Some(_) => Err(Error::NoLimit { path: folder.to_owned(), reason: reason.to_string() }),
+    }
 }
 
 /// The folder that a mount point means here: a drive becomes a folder of that name, and an image without a mount point

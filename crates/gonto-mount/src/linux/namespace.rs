@@ -197,6 +197,12 @@ impl Namespace {
         self.request(Op::MakeFolder, 0, &[path.as_os_str().as_bytes()], None).map(drop)
     }
 
+    /// Opens a folder that only the processes inside see. Its descriptor leads there from outside, too.
+    pub(super) fn open_folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.request(Op::OpenFolder, 0, &[path.as_os_str().as_bytes()], None)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no descriptor came with the folder"))
+    }
+
     /// Runs a command inside and waits for its end; what it leaves running goes on. An interrupt ends it: politely first,
     /// then not; what it has left behind is then waited for as well, for a while.
     pub(super) fn run(&self, command: &Command, interrupt: &Interrupt) -> io::Result<ExitStatus> {

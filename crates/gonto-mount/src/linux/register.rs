@@ -18,6 +18,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,6 +73,9 @@ pub(super) struct Mounted {
     pub(super) server_lock: Option<StoredPath>,
     /// Mounts are taken away in reverse order, as one may lie inside another.
     pub(super) order: u64,
+    /// The most that its layer holds, if there is such a limit. Entries of older versions know none.
+    #[serde(default)]
+    pub(super) limit: Option<NonZeroU64>,
     /// The files do not survive a restart of the system.
     pub(super) boot_id: String,
     /// The mount namespace in which it was mounted, and only from which it can be unmounted.

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -16,10 +17,11 @@ use super::namespace::{Namespace, NamespaceKind};
 use super::opened::OpenImage;
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
-use super::{HARMLESS, folder_of, resolved, shared, unpacked};
+use super::written::{self, FOLDER};
+use super::{HARMLESS, folder_of, resolved, shared, unlimited, unpacked};
 use crate::backend::Road;
 use crate::error::chain;
-use crate::{Command, Error, Image, Notice, Options};
+use crate::{Command, Error, Image, Layer, Notice, Options, Written};
 
 /// How long killed processes may take to let go of a mount.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -30,12 +32,13 @@ const REMOUNT: u32 = 32;
 /// The images and processes of one run. They end with it.
 ///
 /// ```no_run
-/// use gonto_mount::{Backend, Command, Image, Interrupt, MountPoint, Notices, Options, Session};
+/// use gonto_mount::{Backend, Command, Image, Interrupt, Layer, MountPoint, Notices, Options, Session};
 ///
 /// let options = Options {
 ///     state_dir: "/var/lib/gonto".into(),
 ///     cache_dir: "/var/cache/gonto".into(),
 ///     backend: Backend::Auto,
+///     layer: Layer::Cache,
 ///     notices: Notices::new(|notice| eprintln!("{notice}")),
 ///     interrupt: Interrupt::new()?,
 /// };
@@ -68,6 +71,9 @@ struct Mounted {
     folder: PathBuf,
     /// Mounts in the namespace, in the order in which they were made. Empty when the mount is shared.
     stack: Vec<PathBuf>,
+    /// What the run writes, where it can write and nobody else writes there: the upper folder, and where it lies. Open, because
+    /// one in memory is seen in the namespace only.
+    writes: Option<(OwnedFd, Layer)>,
     /// How others see that this mount is in use. Released last.
     claim: Claim,
 }
@@ -145,10 +151,35 @@ impl Session {
         })
     }
 
+    /// What the run has written to the images that are mounted now, in their order; also to those to which it has written
+    /// nothing. What is not there: images that cannot be written, those that the run shares with others, and all that is left
+    /// when an interrupt is raised. It takes as long as what was written takes to be listed.
+    #[must_use]
+    pub fn written(&self) -> Vec<Written> {
+        let mut all = Vec::new();
+        for Mounted { folder, writes, .. } in &self.mounted {
+            let Some((upper, layer)) = writes else { continue };
+            match written::count(upper, &self.options.interrupt) {
+                Ok(count) => all.push(Written {
+                    folder: folder.clone(),
+                    files: count.files,
+                    bytes: count.bytes,
+                    deleted: count.deleted,
+                    partial: count.partial,
+                    full: count.full,
+                    layer: *layer,
+                }),
+                Err(error) => tracing::debug!(folder = %folder.display(), %error, "not counted"),
+            }
+        }
+        all
+    }
+
     /// Takes the images away, the last one first. One failure does not stop the others.
     pub fn unmount_all(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
-        while let Some(mounted) = self.mounted.pop() {
+        while let Some(mut mounted) = self.mounted.pop() {
+            mounted.writes = None;
             if let Err(error) = self.unmount(&mounted) {
                 errors.push(error);
             }
@@ -184,15 +215,19 @@ impl Session {
         for path in inside.into_iter().rev().filter(|path| self.is_inside_a_mount(path)) {
             namespace.make_folder(path).map_err(failed)?;
         }
-        let mut mounted =
-            Mounted { image: image.file.clone(), folder: folder.clone(), stack: Vec::new(), claim };
+        let mut mounted = Mounted {
+            image: image.file.clone(),
+            folder: folder.clone(),
+            stack: Vec::new(),
+            writes: None,
+            claim,
+        };
         let lower = self.options.backend.first_that_works(|road, reason| match road {
             Road::Erofs => self.erofs(&mut mounted, &open, &lower),
             Road::Fuse => self.fuse(&mut mounted, &open, &lower),
             Road::Extract => unpacked::tree_of(&open, &self.options, false, reason),
         })?;
-        self.put_above(&lower, &upper, &own, &folder).map_err(failed)?;
-        mounted.stack.push(folder.clone());
+        self.put_above(&lower, &upper, &own, &mut mounted)?;
         Ok(mounted)
     }
 
@@ -236,36 +271,75 @@ impl Session {
         Ok(lower.to_owned())
     }
 
-    /// Mounts a writable layer above `lower` at `folder`: on the cache's file system, else in memory, else none.
-    fn put_above(&self, lower: &Path, upper: &Upper, own: &Path, folder: &Path) -> io::Result<()> {
-        let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
+    /// Mounts a writable layer above `lower`: where the options want it, or if that is not possible on the cache's file system, in
+    /// memory, or none.
+    fn put_above(&self, lower: &Path, upper: &Upper, own: &Path, mounted: &mut Mounted) -> Result<(), Error> {
+        let (image, folder) = (mounted.image.clone(), mounted.folder.clone());
+        let failed = |source| Error::Mount { image, path: folder.clone(), source };
+        let namespace = self.namespace()?;
         let user = namespace.kind() == NamespaceKind::User;
         let overlay = |upper: &Upper| {
-            overlay::as_permitted(user, |user| {
-                let data = overlay::options(lower, upper, user);
-                namespace.mount(OsStr::new("gonto"), folder, "overlay", HARMLESS, &data)
+            overlay::mount(lower, upper, user, |data| {
+                namespace.mount(OsStr::new("gonto"), &folder, "overlay", HARMLESS, &data)
             })
         };
-        let Err(on_disk) = upper.create().and_then(|()| overlay(upper)) else { return Ok(()) };
+        let on_disk = || {
+            upper.create()?;
+            let opened = rustix::fs::open(upper.upper(), FOLDER, Mode::empty())?;
+            overlay(upper).map(|()| opened)
+        };
+        let mut layer = self.options.layer;
+        let mut instead = None;
+        if layer == Layer::Cache {
+            match on_disk() {
+                Ok(opened) => {
+                    mounted.stack.push(folder.clone());
+                    mounted.writes = Some((opened, layer));
+                    return Ok(());
+                }
+                Err(error) => {
+                    instead = Some(format!("the cache's file system cannot hold it: {error}"));
+                    layer = Layer::Memory { limit: None };
+                }
+            }
+        }
 
         let upper = Upper::at(own.join("layer"));
-        let folders = [upper.folder().to_owned(), upper.upper(), upper.work()];
-        let made = folders.iter().try_for_each(|path| namespace.make_folder(path));
-        let mount_point = folder.to_owned();
-        let Err(in_memory) = made.and_then(|()| overlay(&upper)) else {
-            let reason = format!("the cache's file system cannot hold it: {on_disk}");
-            self.options.notices.send(Notice::WritesInMemory { mount_point, reason });
-            return Ok(());
+        let data = overlay::tmpfs_options(layer.limit());
+        let mut in_memory = || {
+            namespace.make_folder(upper.folder())?;
+            namespace.mount(OsStr::new("gonto"), upper.folder(), "tmpfs", HARMLESS, data.as_ref())?;
+            mounted.stack.push(upper.folder().to_owned());
+            namespace.make_folder(&upper.upper())?;
+            namespace.make_folder(&upper.work())?;
+            let opened = namespace.open_folder(&upper.upper())?;
+            overlay(&upper).map(|()| opened)
         };
+        match in_memory() {
+            Ok(opened) => {
+                mounted.writes = Some((opened, layer));
+                if let Some(reason) = instead {
+                    self.options.notices.send(Notice::WritesInMemory { mount_point: folder.clone(), reason });
+                }
+            }
+            Err(error) => {
+                let reason = format!("overlayfs cannot be used: {error}");
+                unlimited(&self.options, &folder, &reason)?;
+                self.show_read_only(lower, &folder).map_err(failed)?;
+                self.options.notices.send(Notice::ReadOnly { mount_point: folder.clone(), reason });
+            }
+        }
+        mounted.stack.push(folder);
+        Ok(())
+    }
 
+    fn show_read_only(&self, lower: &Path, folder: &Path) -> io::Result<()> {
+        let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
         let bind = MountFlags::BIND | MountFlags::REC;
         namespace.mount(lower.as_os_str(), folder, "", bind, OsStr::new(""))?;
         let remount =
             MountFlags::from_bits_retain(REMOUNT) | MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
-        namespace.mount(OsStr::new(""), folder, "", remount, OsStr::new(""))?;
-        let reason = format!("overlayfs cannot be used: {in_memory}");
-        self.options.notices.send(Notice::ReadOnly { mount_point, reason });
-        Ok(())
+        namespace.mount(OsStr::new(""), folder, "", remount, OsStr::new(""))
     }
 
     /// Without a namespace: the mount is visible to all, and shared by runs that want the same at the same time.
@@ -274,7 +348,7 @@ impl Session {
         let holder = Holder::Run { claim: claim.path().into() };
         let closed = self.closed.as_deref().unwrap_or_default();
         shared::mount(&self.register, &self.options, image, &folder, holder, Some(closed))?;
-        Ok(Mounted { image: image.file.clone(), folder, stack: Vec::new(), claim })
+        Ok(Mounted { image: image.file.clone(), folder, stack: Vec::new(), writes: None, claim })
     }
 
     fn unmount(&self, mounted: &Mounted) -> Result<(), Error> {

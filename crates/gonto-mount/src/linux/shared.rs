@@ -16,7 +16,7 @@ use super::register::{self, Entry, Holder, Locked, Mounted, Register};
 use super::served::Served;
 use super::stack::{By, InUse, Layer};
 use super::stored_path::StoredPath;
-use super::{HARMLESS, erofs, folder_of, folders, fusermount, lock, resolved, server, unpacked};
+use super::{HARMLESS, erofs, folder_of, folders, fusermount, lock, resolved, server, unlimited, unpacked};
 use crate::backend::Road;
 use crate::{Error, Image, Notice, Notices, Options, Shown};
 
@@ -89,7 +89,7 @@ pub(super) fn mount(
     closed: Option<&str>,
 ) -> Result<Shown, Error> {
     let locked = register.lock()?;
-    if let Some(shown) = join(&locked, image, folder, &holder)? {
+    if let Some(shown) = join(&locked, options, image, folder, &holder)? {
         return Ok(shown);
     }
     let open = OpenImage::new(&image.file, options)?;
@@ -116,6 +116,7 @@ pub(super) fn mount(
             stack: Vec::new(),
             server_lock: Some(server_lock.into()),
             order: last.map_or(0, |order| order + 1),
+            limit: options.layer.limit(),
             boot_id: register::boot_id(),
             namespace: register::mount_namespace(),
             complete: false,
@@ -137,7 +138,13 @@ pub(super) fn mount(
 
 /// Joins those who have the same image mounted there already. A mount that somebody has taken away by other means, or that
 /// is broken, is cleared away instead.
-fn join(locked: &Locked<'_>, image: &Image, folder: &Path, holder: &Holder) -> Result<Option<Shown>, Error> {
+fn join(
+    locked: &Locked<'_>,
+    options: &Options,
+    image: &Image,
+    folder: &Path,
+    holder: &Holder,
+) -> Result<Option<Shown>, Error> {
     let there = locked.mounts()?.into_iter().find(|(_, entry, _)| *entry.mount_point == *folder);
     let Some((path, mut entry, mut mounted)) = there else { return Ok(None) };
     if !is_intact(&mounted, folder) {
@@ -157,6 +164,9 @@ fn join(locked: &Locked<'_>, image: &Image, folder: &Path, holder: &Holder) -> R
             image: entry.image.to_path_buf(),
             holder: holders.join(" and "),
         });
+    }
+    if options.layer.limit() != mounted.limit {
+        unlimited(options, folder, "it is mounted already, with another limit or none (unmount it first)")?;
     }
     let already = mounted.holders.contains(holder);
     if !already {
@@ -191,6 +201,11 @@ struct NewMount<'a> {
 impl NewMount<'_> {
     /// Takes the first road that works. `closed` says why a run has no namespace.
     fn by_any_road(&mut self, closed: Option<&str>) -> Result<(), Error> {
+        if !rustix::process::geteuid().is_root() {
+            let prefix = closed.map_or_else(String::new, |reason| format!("{reason}, and "));
+            let reason = "an ordinary user cannot mount a tmpfs that all processes see";
+            unlimited(self.options, &self.entry.mount_point, format!("{prefix}{reason}"))?;
+        }
         self.options.backend.first_that_works(|road, reason| match road {
             Road::Erofs => self.mounting(closed, Self::erofs),
             Road::Fuse => self.mounting(closed, Self::fuse),
@@ -270,15 +285,24 @@ impl NewMount<'_> {
     /// overlayfs by mount(2), or where that does not work the lower folder itself.
     fn overlay_by_root(&self, lower: &Path, upper: &Upper, source: &str) -> io::Result<()> {
         let folder = &self.entry.mount_point;
-        let overlay = |user_namespace| {
-            let options = overlay::options(lower, upper, user_namespace);
-            let options = std::ffi::CString::new(options.into_encoded_bytes())?;
-            Ok(rustix::mount::mount(source, &**folder, "overlay", HARMLESS, Some(options.as_c_str()))?)
-        };
-        let overlaid = upper.create().and_then(|()| overlay::as_permitted(false, overlay));
-        if let Err(error) = overlaid {
-            rustix::mount::mount_bind(lower, &**folder)?;
-            self.tell_read_only(format!("overlayfs cannot be used: {error}"));
+        if self.options.layer.is_in_memory() {
+            fs::create_dir_all(upper.folder())?;
+            let data = std::ffi::CString::new(overlay::tmpfs_options(self.options.layer.limit()))?;
+            rustix::mount::mount(source, upper.folder(), "tmpfs", HARMLESS, Some(data.as_c_str()))?;
+        }
+        let overlaid = upper.create().and_then(|()| {
+            overlay::mount(lower, upper, false, |data| {
+                let data = std::ffi::CString::new(data.into_encoded_bytes())?;
+                Ok(rustix::mount::mount(source, &**folder, "overlay", HARMLESS, Some(data.as_c_str()))?)
+            })
+        });
+        match overlaid {
+            Err(error) if self.options.layer.limit().is_some() => return Err(error),
+            Err(error) => {
+                rustix::mount::mount_bind(lower, &**folder)?;
+                self.tell_read_only(format!("overlayfs cannot be used: {error}"));
+            }
+            Ok(()) => {}
         }
         Ok(())
     }
@@ -311,12 +335,15 @@ impl NewMount<'_> {
         upper.create()?;
         let device = fusermount::mount(&lower, &source)?;
         self.serve(served, device)?;
-        fusermount::overlay(&lower, &upper, &self.entry.mount_point)
+        fusermount::overlay(&lower, &upper, &self.entry.mount_point)?;
+        self.tell_on_disk("fuse-overlayfs takes the writes");
+        Ok(())
     }
 
     /// Unpacked files and a link to them.
     fn by_unpacking(&mut self, reason: &str) -> Result<(), Error> {
         let folder = self.entry.mount_point.clone();
+        unlimited(self.options, &folder, reason)?;
         if fs::symlink_metadata(&folder).is_ok() {
             let source = io::Error::other(format!(
                 "{reason}; the image can only be unpacked, and something lies where the link to its files has to be"
@@ -350,6 +377,7 @@ impl NewMount<'_> {
             rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers).map_err(failed)?;
         let files = unpacked::tree_of(&self.open, self.options, !writable, reason)?;
         if writable {
+            self.tell_on_disk("its files are unpacked");
             unpacked::copy(&files, clone, &self.options.interrupt).map_err(failed)?;
             return Ok(clone.to_owned());
         }
@@ -378,10 +406,12 @@ impl NewMount<'_> {
     fn plan(&mut self, upper: &Upper, (below, above): (&str, &str), by: By) -> io::Result<PathBuf> {
         let lower = self.options.state_dir.join("lower").join(upper.folder().file_name().unwrap_or_default());
         self.entry.scratch = vec![upper.folder().into(), (&*lower).into()];
-        self.record(vec![
-            Layer::Mount { path: (&*lower).into(), source: below.to_owned(), by },
-            Layer::Mount { path: self.entry.mount_point.clone(), source: above.to_owned(), by },
-        ])?;
+        let mount = |path, source: &str| Layer::Mount { path, source: source.to_owned(), by };
+        let mut stack = vec![mount((&*lower).into(), below), mount(self.entry.mount_point.clone(), above)];
+        if by == By::Kernel && self.options.layer.is_in_memory() {
+            stack.insert(0, mount(upper.folder().into(), above));
+        }
+        self.record(stack)?;
         fs::create_dir_all(&lower)?;
         Ok(lower)
     }
@@ -419,6 +449,14 @@ impl NewMount<'_> {
         self.mounted.complete = true;
         self.entry.mounted = Some(self.mounted.clone());
         self.locked.rewrite(&self.path, &self.entry)
+    }
+
+    /// Where the layer should be in memory, and cannot.
+    fn tell_on_disk(&self, reason: &str) {
+        if self.options.layer.is_in_memory() {
+            let mount_point = self.entry.mount_point.to_path_buf();
+            self.options.notices.send(Notice::WritesOnDisk { mount_point, reason: reason.to_owned() });
+        }
     }
 
     fn tell_read_only(&self, reason: String) {

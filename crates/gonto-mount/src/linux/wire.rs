@@ -26,6 +26,8 @@ pub(super) enum Op {
     Unmount,
     /// mkdir(2) with mode 0755; an existing folder is fine. strings: path.
     MakeFolder,
+    /// Opens a folder for reading; the reply carries the descriptor. strings: path.
+    OpenFolder,
     /// Starts a command laid out in the memory file that comes along (see [`super::exec_image`]). number: its size.
     Spawn,
     /// Sends a signal to every process but init. Without a namespace only init's children get it at once, the others
@@ -35,17 +37,17 @@ pub(super) enum Op {
 
 impl Op {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [
+        let all = [
             Self::Mount,
             Self::MountFuse,
             Self::Attach,
             Self::Unmount,
             Self::MakeFolder,
+            Self::OpenFolder,
             Self::Spawn,
             Self::Signal,
-        ]
-        .into_iter()
-        .find(|op| *op as u8 == byte)
+        ];
+        all.into_iter().find(|op| *op as u8 == byte)
     }
 }
 

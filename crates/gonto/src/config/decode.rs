@@ -80,6 +80,11 @@ impl<'a> Field<'a> {
         );
     }
 
+    /// Whether an integer was written, for what may be written with or without a unit.
+    pub(super) fn is_integer(&self) -> bool {
+        matches!(self.node.value, Value::Scalar(Scalar::Integer(_)))
+    }
+
     /// An integer; the inner None is one beyond `i128`.
     pub(super) fn integer(&self) -> Option<Option<i128>> {
         match &self.node.value {
@@ -243,12 +248,14 @@ pub(super) fn root<'a>(node: &'a Node, owner: Place, context: Context<'a>) -> Fi
 }
 
 /// Where each key belongs, to help those who wrote it elsewhere.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 22] = [
     ("gonto", "the top level"),
     ("targets", "the top level"),
     ("cache_dir", "`gonto`"),
     ("repository", "`gonto`"),
     ("backend", "`gonto`"),
+    ("layer", "`gonto`"),
+    ("layer_limit", "`gonto`"),
     ("requires", "`targets.NAME`"),
     ("before_script", "`targets.NAME`"),
     ("script", "`targets.NAME`"),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::registry::{RegistryRoot, RegistryType};
+use super::size::{MAX_SIZE, SIZE_PATTERN};
 use super::target::{TARGET_NAME_PATTERN, TargetConfig, VARIABLE_NAME_PATTERN};
 
 pub(super) fn targets(generator: &mut SchemaGenerator) -> Schema {
@@ -15,6 +16,35 @@ pub(super) fn targets(generator: &mut SchemaGenerator) -> Schema {
         "patternProperties": { TARGET_NAME_PATTERN: generator.subschema_for::<TargetConfig>() },
         "additionalProperties": false,
     })
+}
+
+/// Two keys of the file make one field of the settings.
+pub(super) fn layer(settings: &mut Schema) {
+    let properties = settings.ensure_object().get_mut("properties").unwrap().as_object_mut().unwrap();
+    let mut insert = |key: &str, schema| properties.insert(key.to_owned(), schema);
+    insert(
+        "layer",
+        json!({
+            "description": "Where what is written to images lies until it is thrown away: on the file system of the cache, or \
+                            in memory.",
+            "enum": ["cache", "memory"],
+        }),
+    );
+    insert(
+        "layer_limit",
+        json!({
+            "description": "The most that may be written to an image, in bytes or with KiB, MiB, GiB or TiB (a letter is \
+                            enough). It keeps what is written in memory.",
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": MAX_SIZE,
+            "pattern": SIZE_PATTERN,
+        }),
+    );
+    settings.insert(
+        "not".to_owned(),
+        json!({ "properties": { "layer": { "const": "cache" } }, "required": ["layer", "layer_limit"] }),
+    );
 }
 
 pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {

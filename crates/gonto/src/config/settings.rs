@@ -1,16 +1,20 @@
 //! The section `gonto`: where images come from, where they are kept, and how they are mounted.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use gonto_mount::Backend;
+use gonto_mount::{Backend, Layer};
 
-use super::decode::Field;
+use super::decode::{Field, Fields};
+use super::diagnostic::shown;
 use super::expand::{self, Surroundings};
 use super::requirement::one_of;
+use super::size::{MAX_SIZE, parse_size};
 
 /// The section `gonto` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[cfg_attr(test, schemars(transform = super::schema::layer))]
 pub struct Settings {
     /// The folder that keeps downloaded images. A leading `~` and `${VARIABLE}` are expanded; a relative path is meant
     /// from the folder of the configuration file.
@@ -26,11 +30,18 @@ pub struct Settings {
     /// an error.
     #[cfg_attr(test, schemars(default, schema_with = "super::schema::backend"))]
     pub backend: Backend,
+    /// Where what is written to images lies: the keys `layer` and `layer_limit` together.
+    #[cfg_attr(test, schemars(skip))]
+    pub layer: Layer,
 }
+
+/// The two places of [`Layer`], as `layer` names them.
+const CACHE: &str = "cache";
+const MEMORY: &str = "memory";
 
 /// Reads the section.
 pub(super) fn settings(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
-    let fields = field.fields(&["cache_dir", "repository", "backend"])?;
+    let fields = field.fields(&["cache_dir", "repository", "backend", "layer", "layer_limit"])?;
     let cache_dir = fields
         .required("cache_dir", "cache_dir: ~/.cache/gonto")
         .and_then(|field| expand::folder(&field, surroundings));
@@ -40,5 +51,53 @@ pub(super) fn settings(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Op
     let backend = fields.optional("backend").map_or(Some(Backend::default()), |field| {
         one_of(&field, "backend", &Backend::ALL.map(|it| (it.as_str(), it)))
     });
-    Some(Settings { cache_dir: cache_dir?, repository: repository?, backend: backend? })
+    let layer = layer(&fields);
+    Some(Settings { cache_dir: cache_dir?, repository: repository?, backend: backend?, layer: layer? })
+}
+
+/// A limit means memory, because only a tmpfs can keep one.
+fn layer(fields: &Fields<'_>) -> Option<Layer> {
+    let (place, limit) = (fields.optional("layer"), fields.optional("layer_limit"));
+    let memory = match &place {
+        Some(place) => one_of(place, "place for a layer", &[(CACHE, false), (MEMORY, true)]).map(Some),
+        None => Some(None),
+    };
+    let Some(limit) = limit else {
+        let memory = memory?.unwrap_or(false);
+        return Some(if memory { Layer::Memory { limit: None } } else { Layer::Cache });
+    };
+    let size = size(&limit);
+    if let (Some(place), Some(Some(false))) = (place, memory) {
+        let message = format!("`{}` needs a layer in memory", limit.path());
+        let error = limit.error(message, "the file system of the cache keeps no limit");
+        limit.report(
+            error
+                .related(place.place(), "the layer is on the file system of the cache")
+                .help("write `layer: memory`, or remove one of the two"),
+        );
+        return None;
+    }
+    memory?;
+    Some(Layer::Memory { limit: Some(size?) })
+}
+
+fn size(field: &Field<'_>) -> Option<NonZeroU64> {
+    let (size, found) = if field.is_integer() {
+        let size = field.integer()?.and_then(|size| u64::try_from(size).ok());
+        (
+            size.and_then(NonZeroU64::new).filter(|size| size.get() <= MAX_SIZE),
+            field.place().text().to_owned(),
+        )
+    } else {
+        let text = field.string()?;
+        (parse_size(text), text.to_owned())
+    };
+    if size.is_none() {
+        let error = field.error(
+            format!("`{}` is not a size", shown(&found)),
+            "expected a number of bytes, or one with KiB, MiB, GiB or TiB",
+        );
+        field.report(error.help("write a size such as 512MiB or 8G"));
+    }
+    size
 }

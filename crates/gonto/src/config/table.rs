@@ -19,6 +19,8 @@ const CACHE_DIR: Slot = "targets: {}\ngonto:\n  repository: http://x\n  cache_di
 const REPOSITORY: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: @\n";
 const BACKEND: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  backend: @\n";
 const GONTO: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  @\n";
+const LAYER: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  layer: @\n";
+const LIMIT: Slot = "targets: {}\ngonto:\n  cache_dir: /c\n  repository: http://x\n  layer_limit: @\n";
 const TARGETS: Slot = "gonto: {cache_dir: /c, repository: http://x}\ntargets: @\n";
 const TARGET_NAME: Slot = "gonto: {cache_dir: /c, repository: http://x}\ntargets:\n  @:\n    script: make\n";
 const SCRIPT: Slot = "gonto: {cache_dir: /c, repository: http://x}\ntargets:\n  t:\n    script: @\n";
@@ -177,6 +179,18 @@ const ACCEPTED: &[(Slot, &str)] = &[
     (BACKEND, "erofs"),
     (BACKEND, "'fuse'"),
     (BACKEND, "extract"),
+    (LAYER, "cache"),
+    (LAYER, "'memory'"),
+    (LAYER, "memory\n  layer_limit: 8G"),
+    (LIMIT, "8G"),
+    (LIMIT, "512MiB"),
+    (LIMIT, "64K"),
+    (LIMIT, "1TiB"),
+    (LIMIT, "'4096'"),
+    (LIMIT, "4096"),
+    (LIMIT, "0x1000"),
+    (LIMIT, "'0008M'"),
+    (LIMIT, "9223372036854775807"),
     (TARGETS, "{}"),
     (TARGETS, "{t: {script: ''}}"),
     (TARGETS, "{t: {script: x, requires: [], env: {}}}"),
@@ -295,6 +309,36 @@ const REFUSED: &[(Slot, &str)] = &[
     (GONTO, "cache: x"),
     (GONTO, "script: x"),
     (GONTO, "1: x"),
+    (GONTO, "limit: 8G"),
+    (LAYER, "disk"),
+    (LAYER, "Memory"),
+    (LAYER, "''"),
+    (LAYER, "~"),
+    (LAYER, "[cache]"),
+    (LAYER, "cache\n  layer_limit: 8G"),
+    (LAYER, "disk\n  layer_limit: 8G"),
+    (LIMIT, "8GB"),
+    (LIMIT, "8g"),
+    (LIMIT, "8 GiB"),
+    (LIMIT, "8iB"),
+    (LIMIT, "'+8'"),
+    (LIMIT, "'-8'"),
+    (LIMIT, "-8"),
+    (LIMIT, "0"),
+    (LIMIT, "'0'"),
+    (LIMIT, "00M"),
+    (LIMIT, "1.5G"),
+    (LIMIT, "0.5"),
+    (LIMIT, "G"),
+    (LIMIT, "''"),
+    (LIMIT, "é8é"),
+    (LIMIT, "8é"),
+    (LIMIT, "\"8G\\n\""),
+    (LIMIT, "1e3"),
+    (LIMIT, "~"),
+    (LIMIT, "yes"),
+    (LIMIT, "[8G]"),
+    (LIMIT, "9223372036854775808"),
     (CACHE_DIR, "''"),
     (REPOSITORY, "\"\""),
     (REPOSITORY, "ftp://x"),
@@ -472,7 +516,11 @@ const REFUSED_BEYOND_THE_SCHEMA: &[(Slot, &str)] = &[
     (REPOSITORY, "http://"),
     (REPOSITORY, "https:///path"),
     (REPOSITORY, "\"http://x\\0\""),
+    (LIMIT, "9223372036854775808K"),
+    (LIMIT, "'9223372036854775808'"),
+    (LIMIT, "8388608T"),
     // JSON knows one kind of number.
+    (LIMIT, "1.0"),
     (DWORD, "1.0"),
 ];
 
