@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::erofs;
-use super::fuse::ImageFs;
+use super::fuse::{self, ImageFs};
 use super::namespace::{Namespace, NamespaceKind};
 use super::opened::OpenImage;
 use super::overlay::{self, Upper};
@@ -266,6 +266,11 @@ impl Session {
         serve().map_err(|error| {
             mounted.failed(io::Error::new(error.kind(), format!("/dev/fuse cannot be used: {error}")))
         })?;
+        if namespace.kind() == NamespaceKind::Root
+            && let Ok(folder) = namespace.open_folder(lower)
+        {
+            fuse::read_ahead(folder.as_fd());
+        }
         open.tell_notes(false);
         mounted.stack.push(lower.to_owned());
         Ok(lower.to_owned())

@@ -2,14 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MoveMountFlags};
 
-use super::fuse::ImageFs;
+use super::fuse::{self, ImageFs};
 use super::opened::{OpenImage, OpenIndex};
 use super::overlay::{self, Upper};
 use super::register::{self, Entry, Holder, Locked, Mounted, Register};
@@ -279,6 +279,9 @@ impl NewMount<'_> {
         let flags = HARMLESS | MountFlags::RDONLY;
         rustix::mount::mount(&*source, &*lower, "fuse.gonto", flags, Some(data.as_c_str()))?;
         self.serve(served, device.into())?;
+        if let Ok(folder) = File::open(&lower) {
+            fuse::read_ahead(folder.as_fd());
+        }
         self.overlay_by_root(&lower, &upper, &source)
     }
 
