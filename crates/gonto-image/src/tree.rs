@@ -44,6 +44,8 @@ pub struct FileTree {
     contents: Vec<Content>,
     /// For hard links the folder of the name that was met first; the root is its own.
     parents: Vec<NodeId>,
+    /// Of that name among the entries of the parent.
+    positions: Vec<u32>,
     directories: Vec<Directory>,
     streams: Streams,
     /// Sorted by the node, as are the owners.
@@ -158,16 +160,16 @@ impl FileTree {
         self.parents[id.index()]
     }
 
-    /// Path of a node from the root, with slashes; empty for the root. For messages: it is searched for, and lone
-    /// surrogates are replaced.
+    /// Path of a node from the root, with slashes; empty for the root. For messages: lone surrogates are replaced.
     #[must_use]
     pub fn path(&self, id: NodeId) -> String {
         let mut names = Vec::new();
         let mut at = id;
         while at != self.root() {
             let parent = self.parent(at);
-            let name =
-                self.entries(parent).iter().find(|(_, node)| *node == at).map_or(&b"?"[..], |(name, _)| name);
+            let position = self.positions[at.index()] as usize;
+            // While a directory is entered, its names are not there yet.
+            let name = self.entries(parent).get(position).map_or(&b"?"[..], |(name, _)| name);
             names.push(String::from_utf8_lossy(name));
             at = parent;
         }

@@ -12,90 +12,16 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use gonto_image::partition::{Partition, PartitionKind, table};
 use gonto_image::{
-    Error, FileTree, ImageFile, Kind, NodeId, Options, Parent, ParentHint, Parents, Place, ReadAt, Reason,
-    VirtualDisk, Volume, verify,
+    Error, FileTree, ImageFile, Kind, NodeId, Options, Place, ReadAt, Reason, VirtualDisk, Volume, verify,
 };
-use support::{SparseMemory, paths, sha256, sha256_of};
-
-/// One line of `index.tsv`.
-struct Listed {
-    name: String,
-    stored_as: String,
-    format: String,
-    disk_size: u64,
-    disk_hash: String,
-    partition_table: String,
-    filesystem: String,
-}
-
-fn corpus() -> Option<(PathBuf, Vec<Listed>)> {
-    let Some(folder) = std::env::var_os("GONTO_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: no corpus (GONTO_CORPUS is not set)");
-        return None;
-    };
-    let index = fs::read_to_string(folder.join("index.tsv")).unwrap();
-    let listed = index.lines().skip(1).map(|line| {
-        let field: Vec<String> = line.split('\t').map(String::from).collect();
-        Listed {
-            name: field[0].clone(),
-            stored_as: field[1].clone(),
-            format: field[4].clone(),
-            disk_size: field[5].parse().unwrap(),
-            disk_hash: field[6].clone(),
-            partition_table: field[7].clone(),
-            filesystem: field[8].clone(),
-        }
-    });
-    Some((folder.clone(), listed.collect()))
-}
-
-fn load(folder: &Path, image: &Listed) -> Arc<dyn ReadAt> {
-    unpacked(&folder.join(&image.stored_as))
-}
-
-fn unpacked(file: &Path) -> Arc<dyn ReadAt> {
-    let file = BufReader::new(File::open(file).unwrap());
-    let mut decoder = zstd::Decoder::with_buffer(file).unwrap();
-    decoder.window_log_max(27).unwrap();
-    Arc::new(SparseMemory::from_reader(decoder).unwrap())
-}
-
-fn is_ours(image: &Listed) -> bool {
-    matches!(image.format.as_str(), "vpc" | "vhdx" | "raw") && image.stored_as.ends_with(".zst")
-}
-
-/// Finds images of the corpus by the last component of their names.
-struct CorpusParents {
-    folder: PathBuf,
-}
-
-impl Parents for CorpusParents {
-    fn find(&self, hint: &ParentHint) -> io::Result<Option<Parent>> {
-        let (ParentHint::Relative(path) | ParentHint::Absolute(path) | ParentHint::Name(path)) = hint else {
-            return Ok(None);
-        };
-        let name = path.rsplit(['\\', '/']).next().unwrap();
-        let file = self.folder.join(format!("{name}.zst"));
-        if !file.exists() {
-            return Ok(None);
-        }
-        let parents = Arc::new(Self { folder: self.folder.clone() });
-        Ok(Some(Parent { name: name.into(), image: unpacked(&file), modified: None, parents }))
-    }
-}
-
-/// Options with which the parents of an image are found.
-fn beside(folder: &Path, image: &Listed) -> Options {
-    let folder = folder.join(&image.stored_as).parent().unwrap().to_owned();
-    Options { parents: Arc::new(CorpusParents { folder }), ..Options::default() }
-}
+use support::corpus::{Listed, beside, corpus, is_ours, layers, load};
+use support::{paths, sha256, sha256_of};
 
 /// `path<TAB>size<TAB>sha256<TAB>mtime`, with `\\`, `\t` and `\n` escaped.
 fn manifest(path: &Path) -> Vec<String> {
@@ -202,10 +128,7 @@ fn links(tree: &FileTree) -> Vec<String> {
 }
 
 fn check_extents(tree: &FileTree, image: Arc<dyn ReadAt>, options: &Options, stored_as: &Path) {
-    let disk = VirtualDisk::open(image.clone(), options).unwrap();
-    let parent = |name: &str| unpacked(&stored_as.with_file_name(format!("{name}.zst")));
-    let mut layers = vec![image];
-    layers.extend(disk.layers()[1..].iter().map(|layer| parent(&layer.name)));
+    let layers = layers(image, options, stored_as);
     let layers: Vec<&dyn ReadAt> = layers.iter().map(AsRef::as_ref).collect();
     support::check_extents(tree, &layers);
 }

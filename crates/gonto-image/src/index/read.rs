@@ -272,27 +272,41 @@ impl<B: AsRef<[u8]>> Index<B> {
         }
     }
 
-    /// The path of an inode from the root, with slashes; for messages, because it is searched for.
+    /// The path of an inode from the root, with slashes; empty for the root. For messages, because it is searched for.
     #[must_use]
     pub fn path(&self, nid: Nid) -> Option<String> {
-        let mut stack = vec![(self.root, String::new())];
-        // In an index that lies, directories may hold each other.
-        let mut left = self.inodes;
-        while let Some((directory, path)) = stack.pop() {
+        // Each directory that is met, with the one before it and its name there.
+        let mut met: Vec<(Nid, usize, &[u8])> = vec![(self.root, 0, b"")];
+        let path = |met: &[(Nid, usize, &[u8])], mut folder: usize, name| {
+            let mut names = vec![String::from_utf8_lossy(name)];
+            while folder > 0 {
+                let (_, before, name) = met[folder];
+                names.push(String::from_utf8_lossy(name));
+                folder = before;
+            }
+            names.reverse();
+            names.join("/")
+        };
+        if nid == self.root {
+            return Some(String::new());
+        }
+        // In an index that lies, directories hold each other, or share their names. In any other one, all names have their own bytes.
+        let mut left = self.all().len();
+        let mut next = 0;
+        while let Some((directory, ..)) = met.get(next).copied() {
             for entry in self.entries(&self.inode(directory)?, 0) {
+                left = left.checked_sub(DIRENT + entry.name.len())?;
                 if matches!(entry.name, b"." | b"..") {
                     continue;
                 }
-                let name = String::from_utf8_lossy(entry.name);
-                let path = if path.is_empty() { name.into_owned() } else { format!("{path}/{name}") };
                 if entry.nid == nid {
-                    return Some(path);
+                    return Some(path(&met, next, entry.name));
                 }
-                left = left.checked_sub(u64::from(entry.kind == Kind::Directory))?;
                 if entry.kind == Kind::Directory {
-                    stack.push((entry.nid, path));
+                    met.push((entry.nid, next, entry.name));
                 }
             }
+            next += 1;
         }
         None
     }

@@ -54,6 +54,16 @@ pub enum IndexError {
         /// Bytes that would have to be copied.
         copied: u64,
     },
+    /// The image says that there is more than its bytes can hold: a small image must not fill the disk with its index, nor the memory.
+    #[error("{what}: {count} and more, out of all proportion to the {image} bytes of the image files")]
+    OutOfProportion {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much of it was counted before the end was reached.
+        count: u64,
+        /// Bytes of all image files.
+        image: u64,
+    },
     /// The image cannot be read.
     #[error("cannot read {path}")]
     Read {
@@ -120,14 +130,13 @@ pub fn write(
     go_on: &(dyn Fn() -> io::Result<()> + Sync),
 ) -> Result<Written, IndexError> {
     let sizes: Vec<u64> = layers.iter().map(|layer| layer.size()).collect();
-    let block_bits = layout::block_bits(tree);
+    let block_bits = layout::block_bits(tree, &sizes, go_on)?;
     let blocks = Blocks { size: 1 << block_bits, layers: &sizes };
     for bytes in &sizes {
         check_size("the image file", *bytes, blocks.size)?;
     }
-    go_on().map_err(IndexError::Interrupted)?;
-    let spoiled = tails::spoiled(tree, layers, blocks.size)?;
-    let mut plan = Plan::new(tree, &blocks, spoiled)?;
+    let spoiled = tails::spoiled(tree, layers, blocks.size, go_on)?;
+    let mut plan = Plan::new(tree, &blocks, spoiled, go_on)?;
     let unreadable = copies::write(tree, &blocks, &plan, output, go_on)?;
     for (file, _) in &unreadable {
         plan.content[file.0 as usize] = Content::Unreadable;
@@ -137,7 +146,7 @@ pub fn write(
             unreadable.into_iter().map(|(file, why)| Unindexed { path: tree.path(file), why }).collect();
         stamp(&unindexed)
     };
-    Emission { tree, blocks: &blocks, block_bits, plan: &plan }
+    Emission { tree, blocks: &blocks, block_bits, plan: &plan, devices: devices(&blocks, &plan) }
         .write(output, &stamp)
         .map_err(IndexError::Write)
 }
@@ -152,12 +161,20 @@ fn nid(place: u64) -> u64 {
     place / NID_UNIT
 }
 
+/// As [`Emission::devices`] has them.
+fn devices(blocks: &Blocks<'_>, plan: &Plan) -> (u16, u16) {
+    let layers = u16::try_from(blocks.layers.len()).unwrap_or(u16::MAX);
+    if plan.content.contains(&Content::Unreadable) { with_missing_device(layers) } else { (layers, 0) }
+}
+
 /// What is written when everything has its place.
 struct Emission<'a> {
     tree: &'a FileTree,
     blocks: &'a Blocks<'a>,
     block_bits: u8,
     plan: &'a Plan,
+    /// How many device slots there are, and the number of one that is not there, if something names it.
+    devices: (u16, u16),
 }
 
 impl Emission<'_> {
@@ -168,7 +185,7 @@ impl Emission<'_> {
             output.skip_to(plan.places[id.0 as usize])?;
             self.inode(id, &mut output)?;
         }
-        for id in &plan.directories {
+        for id in [self.tree.root()].iter().chain(&plan.directories) {
             if let Content::Blocks { first } = plan.content[id.0 as usize] {
                 output.skip_to(u64::from(first) * self.blocks.size)?;
                 output.put(&self.names(*id))?;
@@ -185,7 +202,7 @@ impl Emission<'_> {
 
     /// Header, super block and device slots: all before the first inode.
     fn head(&self, file: &File, stamp_at: u64, stamp: &[u8], size: u64) -> io::Result<()> {
-        let (devices, _) = self.devices();
+        let (devices, _) = self.devices;
         let identity = blake3::hash(stamp);
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&identity.as_bytes()[..16]);
@@ -249,16 +266,6 @@ impl Emission<'_> {
         write_all_at(file, &head, 0)
     }
 
-    /// How many device slots there are, and the number of one that is not there, if something names it.
-    fn devices(&self) -> (u16, u16) {
-        let layers = u16::try_from(self.blocks.layers.len()).unwrap_or(u16::MAX);
-        if self.plan.content.contains(&Content::Unreadable) {
-            with_missing_device(layers)
-        } else {
-            (layers, 0)
-        }
-    }
-
     fn inode(&self, id: NodeId, output: &mut Output<'_>) -> io::Result<()> {
         let (node, plan) = (self.tree.node(id), self.plan);
         let content = plan.content[id.0 as usize];
@@ -308,7 +315,7 @@ impl Emission<'_> {
             }
             Content::Chunks { bits, own } => self.chunks(id, bits, own, output),
             Content::Unreadable => {
-                let (_, missing) = self.devices();
+                let (_, missing) = self.devices;
                 // One for each chunk; the largest chunks are so large that hardly a file has two.
                 let chunks = size.div_ceil(self.blocks.size << super::format::CHUNK_BITS).max(1);
                 (0..chunks).try_for_each(|_| output.put(chunk(missing, 0).as_bytes()))

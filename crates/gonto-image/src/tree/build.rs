@@ -62,6 +62,13 @@ struct Builder<'m> {
     streams_left_out: bool,
 }
 
+/// A place among the names of a directory.
+#[derive(Clone, Copy)]
+struct Position {
+    dir: NodeId,
+    number: u32,
+}
+
 /// The longest name that Linux takes, in bytes.
 const LONGEST_NAME: usize = 255;
 
@@ -74,6 +81,7 @@ impl<'m> Builder<'m> {
             nodes: Vec::with_capacity(node_of.len()),
             contents: Vec::with_capacity(node_of.len()),
             parents: Vec::with_capacity(node_of.len()),
+            positions: Vec::with_capacity(node_of.len()),
             directories: Vec::new(),
             streams: Streams::default(),
             reparse_points: Vec::new(),
@@ -120,7 +128,7 @@ impl<'m> Builder<'m> {
 
     fn add_root(&mut self) -> Result<(), Error> {
         let inode = self.inodes.find_any(self.mft, ROOT_RECORD)?;
-        let (root, _) = self.add_node(inode, NodeId(0))?;
+        let (root, _) = self.add_node(inode, Position { dir: NodeId(0), number: 0 })?;
         match self.tree.node(root).kind {
             Kind::Directory => Ok(()),
             _ => Err(Mismatch::new(0x16, "the root directory", "something else")
@@ -155,9 +163,10 @@ impl<'m> Builder<'m> {
                 self.note(dir, &without_slashes(name), Reason::ImpossibleName);
                 continue;
             }
-            let (node, incomplete) = match self.add_name(dir, listed.reference()) {
+            let position = Position { dir, number: count_to_u32(entries.len())? };
+            let (node, incomplete) = match self.add_name(position, listed.reference()) {
                 Ok(added) => added,
-                Err(error) => (self.add_damaged(dir, name, listed.reference(), error)?, None),
+                Err(error) => (self.add_damaged(position, name, listed.reference(), error)?, None),
             };
             if let Some(reason) = incomplete {
                 self.note(dir, name, reason);
@@ -176,7 +185,11 @@ impl<'m> Builder<'m> {
     }
 
     /// The node that a name leads to, and, when it is new, what is incomplete about it.
-    fn add_name(&mut self, dir: NodeId, reference: Reference) -> Result<(NodeId, Option<Reason>), Error> {
+    fn add_name(
+        &mut self,
+        position: Position,
+        reference: Reference,
+    ) -> Result<(NodeId, Option<Reason>), Error> {
         let wrong = |expected: &'static str, found: String| {
             let place = self.mft.place(reference.record);
             Err(Mismatch::new(0, expected, found).in_record(reference.record, place))
@@ -186,7 +199,7 @@ impl<'m> Builder<'m> {
         }
         let inode = self.inodes.find(self.mft, reference)?;
         let Some(known) = self.node_of[inode].checked_sub(1).map(NodeId) else {
-            return self.add_node(inode, dir);
+            return self.add_node(inode, position);
         };
         if self.inodes.all()[inode].is_directory() {
             let found = format!("two, the other one in {:?}", self.tree.path(self.tree.parent(known)));
@@ -197,7 +210,7 @@ impl<'m> Builder<'m> {
         Ok((known, None))
     }
 
-    fn add_node(&mut self, inode: usize, parent: NodeId) -> Result<(NodeId, Option<Reason>), Error> {
+    fn add_node(&mut self, inode: usize, position: Position) -> Result<(NodeId, Option<Reason>), Error> {
         let (number, inode_number) = (count_to_u32(self.tree.nodes.len())?, count_to_u32(inode)?);
         let next_directory = count_to_u32(self.tree.directories.len())?;
         let seen = Seen::new(&mut self.inodes.all_mut()[inode], next_directory);
@@ -207,7 +220,8 @@ impl<'m> Builder<'m> {
         let id = NodeId(number);
         self.tree.nodes.push(seen.node);
         self.tree.contents.push(seen.content);
-        self.tree.parents.push(parent);
+        self.tree.parents.push(position.dir);
+        self.tree.positions.push(position.number);
         self.inode_of.push(inode_number);
         self.node_of[inode] = number + 1;
         self.keep_apart(id, seen.reparse, seen.streams, seen.wsl);
@@ -235,12 +249,12 @@ impl<'m> Builder<'m> {
     /// The node that stands for what a name should lead to.
     fn add_damaged(
         &mut self,
-        dir: NodeId,
+        position: Position,
         name: &[u8],
         reference: Reference,
         error: Error,
     ) -> Result<NodeId, Error> {
-        let why = self.tell_damage(dir, Some(name), error)?;
+        let why = self.tell_damage(position.dir, Some(name), error)?;
         if let Some(known) = self.damaged.get(&reference).copied() {
             let links = &mut self.tree.nodes[known.index()].links;
             *links = links.saturating_add(1);
@@ -249,7 +263,8 @@ impl<'m> Builder<'m> {
         let id = NodeId(count_to_u32(self.tree.nodes.len())?);
         self.tree.nodes.push(Seen::damaged_node());
         self.tree.contents.push(Content::Damaged(why));
-        self.tree.parents.push(dir);
+        self.tree.parents.push(position.dir);
+        self.tree.positions.push(position.number);
         // No directory, so that nobody is going to enter it.
         self.inode_of.push(u32::MAX);
         self.damaged.insert(reference, id);

@@ -13,6 +13,7 @@ use gonto_image::{
 };
 use sha2::{Digest, Sha256};
 
+pub(crate) mod corpus;
 #[cfg(target_os = "linux")]
 pub(crate) mod ntfs3g;
 

@@ -1,5 +1,7 @@
 //! Where everything lies in the index.
 
+use std::io;
+
 use super::super::format::{
     BLOCK_BITS, CHUNK, CHUNK_BITS, DEVICE_SLOT, DIRENT, INODE, LONGEST_NAME, NID_UNIT, SUPER_OFFSET,
 };
@@ -55,10 +57,33 @@ const MOST_COPIED: u64 = 8;
 /// So much may be copied of any image.
 const ALWAYS_COPIED: u64 = 16 << 20;
 
+/// So many times the bytes of its image files an index may have. What is decompressed is rarely more than three times what it was.
+const MOST_BYTES: u64 = 8;
+
+/// So many bytes the index of any image may have.
+const ALWAYS_BYTES: u64 = 64 << 20;
+
+/// So many nodes or extents are looked at before the caller is asked whether to go on.
+const BETWEEN_QUESTIONS: u64 = 4096;
+
 /// The largest blocks whose borders all content keeps.
-pub(super) fn block_bits(tree: &FileTree) -> u8 {
-    let mut offsets = 0;
+///
+/// # Errors
+/// [`IndexError::OutOfProportion`] when there are more extents than sectors to make them of: files that share clusters, or blocks
+/// of a container that share their bytes, make any number of them.
+pub(super) fn block_bits(
+    tree: &FileTree,
+    layers: &[u64],
+    go_on: &dyn Fn() -> io::Result<()>,
+) -> Result<u8, IndexError> {
+    let image = layers.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    // Between two that lie in sectors there may be zeros, and at the end of each file.
+    let most = image / 512 * 2 + 2 * tree.len() as u64;
+    let (mut offsets, mut extents) = (0, 0);
     for id in (0..).map(NodeId).take(tree.len()) {
+        if u64::from(id.0).is_multiple_of(BETWEEN_QUESTIONS) {
+            go_on().map_err(IndexError::Interrupted)?;
+        }
         let size = tree.node(id).size;
         if tree.node(id).kind != Kind::File {
             continue;
@@ -73,10 +98,18 @@ pub(super) fn block_bits(tree: &FileTree) -> u8 {
                 break;
             }
             offset += extent.length;
+            extents += 1;
+            if extents > most {
+                let what = "the extents of the files";
+                return Err(IndexError::OutOfProportion { what, count: extents, image });
+            }
+            if extents.is_multiple_of(BETWEEN_QUESTIONS) {
+                go_on().map_err(IndexError::Interrupted)?;
+            }
         }
     }
     let bits = u8::try_from(offsets.trailing_zeros()).unwrap_or(u8::MAX);
-    bits.clamp(*BLOCK_BITS.start(), *BLOCK_BITS.end())
+    Ok(bits.clamp(*BLOCK_BITS.start(), *BLOCK_BITS.end()))
 }
 
 /// The names in a directory as EROFS wants them: sorted by their bytes, with `.` and `..`.
@@ -105,7 +138,12 @@ pub(super) fn names_length(tree: &FileTree, directory: NodeId, block_size: u64) 
 }
 
 impl Plan {
-    pub(super) fn new(tree: &FileTree, blocks: &Blocks<'_>, spoiled: Spoiled) -> Result<Self, IndexError> {
+    pub(super) fn new(
+        tree: &FileTree,
+        blocks: &Blocks<'_>,
+        spoiled: Spoiled,
+        go_on: &dyn Fn() -> io::Result<()>,
+    ) -> Result<Self, IndexError> {
         let (files, directories) = order(tree);
         for directory in directories.iter().chain([&tree.root()]) {
             if let Some((name, id)) =
@@ -127,9 +165,18 @@ impl Plan {
             size: 0,
             spoiled,
         };
-        let mut layout = Layout { tree, blocks, at: metadata, own: Vec::new(), plain: 0 };
-        for id in plan.order().collect::<Vec<_>>() {
+        let mut layout = Layout { tree, blocks, at: metadata, own: Vec::new(), own_bytes: 0, plain: 0 };
+        let image = blocks.layers.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+        let most = image.saturating_mul(MOST_BYTES).max(ALWAYS_BYTES);
+        for (id, number) in plan.order().zip(0u64..).collect::<Vec<_>>() {
+            if number.is_multiple_of(BETWEEN_QUESTIONS) {
+                go_on().map_err(IndexError::Interrupted)?;
+            }
             let (place, content) = layout.inode(id, &plan.spoiled)?;
+            let count = layout.at.saturating_add(layout.own_bytes);
+            if count > most {
+                return Err(IndexError::OutOfProportion { what: "the bytes of the index", count, image });
+            }
             plan.places[id.0 as usize] = place;
             plan.content[id.0 as usize] = content;
             if tree.node(id).kind == Kind::File {
@@ -173,6 +220,8 @@ struct Layout<'a> {
     at: u64,
     /// What needs blocks of the index, and how many bytes.
     own: Vec<(NodeId, u64)>,
+    /// The sum of it.
+    own_bytes: u64,
     /// Bytes of plain content that are copied.
     plain: u64,
 }
@@ -181,10 +230,10 @@ impl Layout<'_> {
     fn inode(&mut self, id: NodeId, spoiled: &Spoiled) -> Result<(u64, Content), IndexError> {
         let (content, behind) = self.content(id, spoiled)?;
         let mut place = self.at.next_multiple_of(NID_UNIT);
-        let data = place + INODE;
-        if content == Content::Inline && data % self.blocks.size + behind > self.blocks.size {
-            // What is inline must not cross the border of a block.
-            place = data.next_multiple_of(self.blocks.size) - INODE;
+        if content == Content::Inline && place % self.blocks.size + INODE + behind > self.blocks.size {
+            // What is inline must not cross the border of a block. The inode may, but up to Linux 6.12 a link cannot be read whose
+            // inode ends at the border.
+            place = place.next_multiple_of(self.blocks.size);
         }
         self.at = place + INODE + behind;
         Ok((place, content))
@@ -200,17 +249,22 @@ impl Layout<'_> {
                 if inline(length) {
                     return Ok((Content::Inline, length));
                 }
-                self.own.push((id, length));
+                self.push_own(id, length);
                 Ok((Content::Blocks { first: 0 }, 0))
             }
             Kind::Symlink if inline(node.size) => Ok((Content::Inline, node.size)),
             Kind::Symlink => {
-                self.own.push((id, node.size));
+                self.push_own(id, node.size);
                 Ok((Content::Blocks { first: 0 }, 0))
             }
             Kind::File if node.size == 0 => Ok((Content::Empty, 0)),
             Kind::File => self.file(id, node.size, spoiled.contains(id)),
         }
+    }
+
+    fn push_own(&mut self, id: NodeId, length: u64) {
+        self.own.push((id, length));
+        self.own_bytes = self.own_bytes.saturating_add(length);
     }
 
     fn file(&mut self, id: NodeId, size: u64, spoiled: bool) -> Result<(Content, u64), IndexError> {
@@ -237,7 +291,7 @@ impl Layout<'_> {
         let (copied, bits) = (chunks.copied(), chunks.bits);
         if copied > 0 {
             // Each chunk that is copied takes whole blocks, and only the last one is short.
-            self.own.push((id, copied.next_multiple_of(self.blocks.size)));
+            self.push_own(id, copied.next_multiple_of(self.blocks.size));
             self.plain += if derived { 0 } else { copied };
         }
         Ok((Content::Chunks { bits, own: 0 }, chunks.count() * CHUNK))

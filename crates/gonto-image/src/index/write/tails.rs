@@ -3,6 +3,7 @@
 //! A file that is mapped into memory is seen in whole pages, and between its end and the end of its last block it shows what the
 //! disk has there. NTFS does not say that this is zero.
 
+use std::io;
 use std::sync::Arc;
 
 use super::IndexError;
@@ -36,6 +37,7 @@ pub(super) fn spoiled(
     tree: &FileTree,
     layers: &[Arc<dyn ReadAt>],
     block_size: u64,
+    go_on: &(dyn Fn() -> io::Result<()> + Sync),
 ) -> Result<Spoiled, IndexError> {
     let mut tails = tails(tree, block_size);
     tails.sort_unstable_by_key(|tail| (tail.layer, tail.offset));
@@ -44,6 +46,7 @@ pub(super) fn spoiled(
         batches.len(),
         || vec![0; usize::try_from(block_size).unwrap_or(0)],
         |buffer, number| {
+            go_on().map_err(IndexError::Interrupted)?;
             let mut spoiled = Vec::new();
             for Tail { layer, offset, length, file } in batches[number] {
                 let Some(layer) = layers.get(*layer as usize) else { continue };
@@ -52,7 +55,9 @@ pub(super) fn spoiled(
                     continue;
                 }
                 let tail = &mut buffer[..*length];
-                layer.read_at(tail, *offset).map_err(|source| (*file, source))?;
+                layer
+                    .read_at(tail, *offset)
+                    .map_err(|source| IndexError::Read { path: tree.path(*file), source })?;
                 if tail.iter().any(|byte| *byte != 0) {
                     spoiled.push(*file);
                 }
@@ -62,7 +67,7 @@ pub(super) fn spoiled(
     );
     let mut spoiled = Vec::new();
     for batch in found {
-        spoiled.extend(batch.map_err(|(file, source)| IndexError::Read { path: tree.path(file), source })?);
+        spoiled.extend(batch?);
     }
     spoiled.sort_unstable();
     Ok(Spoiled(spoiled))
