@@ -13,7 +13,7 @@ set_up_rust
 set_up_target_folder
 set_up_tools "the tests that compare Gonto with them are skipped" \
     mkntfs:ntfs-3g sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils fusermount3:fuse3 zstd:zstd wimlib-imagex:wimtools \
-    7z:p7zip-full fls:sleuthkit fsntfsinfo:libfsntfs-utils
+    7z:p7zip-full fls:sleuthkit fsntfsinfo:libfsntfs-utils fsck.erofs:erofs-utils
 # They are in folders that an ordinary user's PATH lacks.
 export PATH=$PATH:/usr/sbin:/sbin
 

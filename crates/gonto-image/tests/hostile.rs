@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gonto_image::{Error, Extent, FileTree, NodeId, Options, Place, ReadAt};
-use support::{RECORD_SIZE, assert_tells, attribute, blocks_with_name, chain, everything, record_of};
+use support::{
+    Numbers, RECORD_SIZE, assert_tells, attribute, blocks_with_name, chain, everything, record_of,
+};
 
 fn open(image: Vec<u8>) -> Result<FileTree, Error> {
     FileTree::open(Arc::new(image))
@@ -294,22 +296,6 @@ impl ReadAt for Edited {
 
     fn size(&self) -> u64 {
         self.size
-    }
-}
-
-/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
     }
 }
 

@@ -115,11 +115,11 @@ const LINK_TO: &str = "link to ";
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Found {
     /// With slashes; the root is empty.
-    path: String,
+    pub(crate) path: String,
     /// Size and hash of a file, target of a link.
-    what: String,
+    pub(crate) what: String,
     /// Nanoseconds since 1970, as exactly as NTFS keeps them.
-    modified: i128,
+    pub(crate) modified: i128,
     /// Permissions, and the number of names: what only Unix knows.
     unix: Option<(u32, u64)>,
 }

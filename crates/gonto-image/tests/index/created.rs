@@ -106,7 +106,7 @@ fn the_index_of_an_image_says_what_its_tree_says() {
 fn small_files_make_small_blocks() {
     let source = Source::new();
     for number in 0..2000 {
-        source.write(format!("{}/{number}", number % 7), distinct(number, number as usize));
+        source.write(format!("{}/{number}", number % 7), distinct(number as u64, number));
     }
     for container in CONTAINERS {
         let indexed = check(source.image(&NewImage { container, ..usual() }).bytes());

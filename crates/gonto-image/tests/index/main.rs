@@ -17,5 +17,9 @@ mod making;
 mod indexed;
 
 mod created;
+mod hostile_images;
+mod hostile_indexes;
 mod images;
+#[cfg(target_os = "linux")]
+mod judges;
 mod tails;

@@ -30,7 +30,7 @@ fn spoil(image: &mut [u8]) -> usize {
     let cluster = tree.format().cluster_size;
     for id in (0..u32::try_from(tree.len()).unwrap()).map(NodeId) {
         let size = tree.node(id).size;
-        if tree.node(id).kind != Kind::File || size % cluster == 0 {
+        if tree.node(id).kind != Kind::File || size.is_multiple_of(cluster) {
             continue;
         }
         if let Place::Image { offset, .. } = tree.extent(id, size - 1).place {

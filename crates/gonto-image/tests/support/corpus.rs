@@ -1,5 +1,7 @@
 //! The corpus: images that other software made. The folder is named by `GONTO_CORPUS`.
 
+#![allow(clippy::print_stderr, reason = "a test that cannot run says so")]
+
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};

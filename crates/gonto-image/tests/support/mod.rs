@@ -296,3 +296,19 @@ pub(crate) fn distinct(seed: u64, size: usize) -> Vec<u8> {
     };
     std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(size).collect()
 }
+
+/// A small generator of numbers that is the same everywhere (splitmix64), so that a failure can be repeated.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+}
