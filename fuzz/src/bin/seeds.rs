@@ -1,5 +1,5 @@
 //! Makes inputs for the fuzz targets out of real images: `seeds FOLDER IMAGE…` writes `FOLDER/TARGET/IMAGE` for each
-//! target that takes sparse images.
+//! target that takes sparse images, and for the target `index` the index of the image.
 //!
 //! An image is opened, and what was read and is not zero is what it needs. Records that are free stay out; what is left out of a
 //! *small* one, piece by piece, as long as the same files are found, is not needed either.
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -18,18 +19,27 @@ use gonto_fuzz::mend::undo_fixups;
 use gonto_fuzz::numbers::Numbers;
 use gonto_fuzz::sparse::{Image, Piece};
 use gonto_image::{
-    FileTree, ImageFile, Kind, NodeId, Parent, ParentHint, Parents, ReadAt, VirtualDisk, Volume, partition,
+    FileTree, ImageFile, Kind, NewContainer, NewImage, NodeId, Parent, ParentHint, Parents, ReadAt,
+    VirtualDisk, Volume, index, partition,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: seeds FOLDER IMAGE…")?;
     write_codec_seeds(Path::new(&folder))?;
+    let index_folder = Path::new(&folder).join("index");
+    fs::create_dir_all(&index_folder)?;
+    write_index_seed(&index_folder)?;
     let mut too_big = 0;
     for path in arguments {
         let path = Path::new(&path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let files = chain(path)?;
+        match index_of(&files)? {
+            Some(index) if index.len() <= BIGGEST_SEED => fs::write(index_folder.join(&name), index)?,
+            Some(_) => too_big += 1,
+            None => {}
+        }
         for (target, seed) in seeds(&files) {
             let input = seed.encode();
             if input.len() > BIGGEST_SEED {
@@ -45,6 +55,47 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("{too_big} inputs of more than {BIGGEST_SEED} bytes were left out");
     }
     Ok(())
+}
+
+/// The index of an image; `None` where it has none.
+fn index_of(files: &Files) -> io::Result<Option<Vec<u8>>> {
+    let path = std::env::temp_dir().join(format!("gonto-seed-{}", std::process::id()));
+    let Ok(tree) = FileTree::open_with(files.image(), &files.options()) else { return Ok(None) };
+    let output = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let written = index::write(&tree, &files.0, &output, |_| b"a stamp".to_vec(), &|| Ok(()));
+    let index = fs::read(&path);
+    fs::remove_file(&path)?;
+    written.ok().map(|_| index).transpose()
+}
+
+/// The index of a small image that has something of everything: the fixtures have none, or a large one.
+fn write_index_seed(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let scratch = std::env::temp_dir().join(format!("gonto-seed-image-{}", std::process::id()));
+    let (content, image) = (scratch.join("content"), scratch.join("image.vhd"));
+    fs::create_dir_all(content.join("folder/below"))?;
+    for number in 0..60 {
+        fs::write(content.join(format!("folder/a file with a long name {number}")), vec![b'x'; number * 40])?;
+    }
+    fs::write(content.join("large"), vec![1; 3 << 20])?;
+    let sparse = File::create(content.join("sparse"))?;
+    sparse.set_len(40 << 20)?;
+    fs::hard_link(content.join("large"), content.join("folder/below/large"))?;
+    let wanted = NewImage {
+        container: NewContainer::DynamicVhd,
+        label: "seed",
+        more_free: 0,
+        excluded: &|_, _| false,
+        first: &[],
+        newest: None,
+        portable: false,
+        keep_links: false,
+        owners: false,
+    };
+    let output = File::options().read(true).write(true).create_new(true).open(&image)?;
+    gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))?;
+    let index = index_of(&chain(&image)?)?.ok_or("the small image has no index")?;
+    fs::write(folder.join("small"), index)?;
+    Ok(fs::remove_dir_all(scratch)?)
 }
 
 /// A text that repeats itself near and far, compressed, and as it is.
