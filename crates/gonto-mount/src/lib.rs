@@ -15,6 +15,7 @@
 //!
 //! | road | needs | writes go to |
 //! | --- | --- | --- |
+//! | EROFS, the kernel's own | root | overlayfs above it, thrown away |
 //! | FUSE in a namespace | user namespaces (or root) and `/dev/fuse` | overlayfs above it, thrown away |
 //! | unpacked files in a namespace | user namespaces (or root) | overlayfs above them, thrown away |
 //! | FUSE by fusermount3 | fusermount3 | nowhere, or fuse-overlayfs |

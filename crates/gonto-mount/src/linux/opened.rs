@@ -14,7 +14,7 @@ use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -233,6 +233,10 @@ impl<'o> OpenImage<'o> {
         let mut layers = Vec::new();
         for (number, layer) in stamp.layers.iter().enumerate() {
             let path = if number == 0 { self.file.to_owned() } else { folder.join(&layer.name) };
+            // Opening a pipe would wait for its other end.
+            if !fs::metadata(&path)?.is_file() {
+                return Err(io::Error::other(format!("{} is no file", path.display())));
+            }
             let open = ImageFile::new(File::open(&path)?)?;
             if LayerStamp::of(&open, &path)? != *layer {
                 return Err(io::Error::other(format!(
@@ -263,7 +267,11 @@ impl<'o> OpenImage<'o> {
         file.set_len(0)?;
         let made = self.make(&file).and_then(|()| {
             // After a power failure, an index that is there is whole.
-            let published = file.sync_data().and_then(|()| fs::rename(&new, &kept));
+            let published = self
+                .permissions()
+                .and_then(|permissions| file.set_permissions(permissions))
+                .and_then(|()| file.sync_data())
+                .and_then(|()| fs::rename(&new, &kept));
             published.map_err(|why| self.no_index(why))
         });
         if let Err(error) = made {
@@ -271,6 +279,12 @@ impl<'o> OpenImage<'o> {
             return Err(NotKept::of(error));
         }
         self.find(&kept).map_err(NotKept::Place)
+    }
+
+    /// Who may read the image may read its index; only its owner may write it, whatever the umask says.
+    fn permissions(&self) -> io::Result<fs::Permissions> {
+        let mode = fs::metadata(self.file)?.mode();
+        Ok(fs::Permissions::from_mode(mode & 0o444 | 0o600))
     }
 
     /// Whoever can write into a folder on the way can put another index there, which root must not give to the kernel.
