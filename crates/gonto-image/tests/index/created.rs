@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use gonto_image::index::Index;
-use gonto_image::{Kind, NewContainer, NewImage};
+#[cfg(unix)]
+use gonto_image::{Kind, index::Index};
+use gonto_image::{NewContainer, NewImage};
 
 use crate::indexed::check;
 use crate::making::{CONTAINERS, Source, usual};
