@@ -67,6 +67,24 @@ pub struct NewImage<'a> {
     pub owners: bool,
 }
 
+impl<'a> NewImage<'a> {
+    /// An image of all that lies in a folder, with no options.
+    #[must_use]
+    pub fn new(container: NewContainer, label: &'a str) -> Self {
+        Self {
+            container,
+            label,
+            more_free: 0,
+            excluded: &|_, _| false,
+            first: &[],
+            newest: None,
+            portable: false,
+            keep_links: false,
+            owners: false,
+        }
+    }
+}
+
 /// The longest label of a volume, in UTF-16 units.
 pub const LONGEST_LABEL: usize = 32;
 
@@ -136,17 +154,8 @@ impl Created {
 /// use std::{fs::File, ops::ControlFlow, path::Path};
 /// use gonto_image::{NewContainer, NewImage, create};
 ///
-/// let wanted = NewImage {
-///     container: NewContainer::FixedVhd,
-///     label: "jdk 21",
-///     more_free: 0,
-///     excluded: &|path, _| path.starts_with("demo"),
-///     first: &[],
-///     newest: None,
-///     portable: false,
-///     keep_links: false,
-///     owners: false,
-/// };
+/// let excluded = |path: &Path, _| path.starts_with("demo");
+/// let wanted = NewImage { excluded: &excluded, ..NewImage::new(NewContainer::FixedVhd, "jdk 21") };
 /// let output = File::create_new("jdk_v21_multi.vhd")?;
 /// let created = create(Path::new("/usr/lib/jvm/jdk-21"), output, &wanted, &|_| ControlFlow::Continue(()))?;
 /// println!("{} files", created.files);

@@ -80,17 +80,7 @@ fn write_index_seed(folder: &Path) -> Result<(), Box<dyn Error>> {
     let sparse = File::create(content.join("sparse"))?;
     sparse.set_len(40 << 20)?;
     fs::hard_link(content.join("large"), content.join("folder/below/large"))?;
-    let wanted = NewImage {
-        container: NewContainer::DynamicVhd,
-        label: "seed",
-        more_free: 0,
-        excluded: &|_, _| false,
-        first: &[],
-        newest: None,
-        portable: false,
-        keep_links: false,
-        owners: false,
-    };
+    let wanted = NewImage::new(NewContainer::DynamicVhd, "seed");
     let output = File::options().read(true).write(true).create_new(true).open(&image)?;
     gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))?;
     let index = index_of(&chain(&image)?)?.ok_or("the small image has no index")?;

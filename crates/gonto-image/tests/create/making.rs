@@ -19,17 +19,7 @@ pub(crate) const CONTAINERS: [NewContainer; 3] =
 
 /// An image as most tests want it.
 pub(crate) fn usual() -> NewImage<'static> {
-    NewImage {
-        container: NewContainer::Vhdx,
-        label: "",
-        more_free: 0,
-        excluded: &|_, _| false,
-        first: &[],
-        newest: None,
-        portable: false,
-        keep_links: false,
-        owners: false,
-    }
+    NewImage::new(NewContainer::Vhdx, "")
 }
 
 /// A folder to make images of.

@@ -217,17 +217,7 @@ impl Bench {
             let failed = |source| Error::State { path: file.clone(), source };
             fs::create_dir_all(&content).map_err(failed)?;
             fs::write(content.join("proof"), PROOF).map_err(failed)?;
-            let wanted = NewImage {
-                container: NewContainer::DynamicVhd,
-                label: "gonto doctor",
-                more_free: 0,
-                excluded: &|_, _| false,
-                first: &[],
-                newest: None,
-                portable: false,
-                keep_links: false,
-                owners: false,
-            };
+            let wanted = NewImage::new(NewContainer::DynamicVhd, "gonto doctor");
             let output =
                 File::options().read(true).write(true).create_new(true).open(&file).map_err(failed)?;
             gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))
