@@ -200,6 +200,12 @@ impl Error {
     /// Why a road is closed, if that is what the error tells: another road may work then.
     pub(crate) fn closes_a_road(&self) -> Option<String> {
         match self {
+            // Nobody wants another road then.
+            Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. }
+                if source.kind() == io::ErrorKind::Interrupted =>
+            {
+                None
+            }
             Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. } => {
                 Some(chain(source))
             }

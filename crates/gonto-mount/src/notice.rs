@@ -15,6 +15,11 @@ pub enum Notice {
         /// Why mounting does not work.
         reason: String,
     },
+    /// The image is mounted for the first time here, and indexing it takes a while.
+    Indexing {
+        /// The image file.
+        image: PathBuf,
+    },
     /// Another gonto does something at which only one can be, and this one waits for it.
     Waiting {
         /// What the other one does: a verb.
@@ -67,6 +72,9 @@ impl fmt::Display for Notice {
         match self {
             Self::Unpacking { image, reason } => {
                 write!(f, "unpacking {} into the cache, because {reason}", image.display())
+            }
+            Self::Indexing { image } => {
+                write!(f, "indexing {}, which is done once for each image", image.display())
             }
             Self::Waiting { activity } => write!(f, "waiting for another gonto that {activity}"),
             Self::ReadOnly { mount_point, reason } => {

@@ -129,6 +129,7 @@ pub fn write(
     stamp: impl FnOnce(&[Unindexed]) -> Vec<u8>,
     go_on: &(dyn Fn() -> io::Result<()> + Sync),
 ) -> Result<Written, IndexError> {
+    layout::check_names(tree)?;
     let sizes: Vec<u64> = layers.iter().map(|layer| layer.size()).collect();
     let block_bits = layout::block_bits(tree, &sizes, go_on)?;
     let blocks = Blocks { size: 1 << block_bits, layers: &sizes };

@@ -6,11 +6,8 @@
 //! Only the system's root may do this, as the kernel has to trust what it reads. It can: the index is our own, and of the image
 //! only content is read.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
@@ -21,14 +18,22 @@ use super::opened::OpenIndex;
 /// Why an ordinary user cannot take this road.
 pub(super) const ONLY_ROOT: &str = "only the system's root may have the kernel mount an index";
 
-/// Mounts an index, and returns the mount, which is nowhere yet. It has what it takes: all files may be closed.
+/// A mount that is nowhere yet. It has what it takes: all files may be closed.
+pub(super) struct Detached {
+    pub(super) mount: OwnedFd,
+    /// Its source, as mountinfo shows it.
+    pub(super) source: String,
+}
+
+/// Mounts an index.
 ///
 /// # Errors
 /// What the kernel says, in words where it has some.
-pub(super) fn mount(open: &OpenIndex) -> io::Result<OwnedFd> {
-    // The very files that were compared with the stamp, whatever their names lead to by now.
-    let devices: Vec<PathBuf> = devices(open).map(|device| of_process(device.file())).collect();
-    match by_names(name(open).into_os_string(), devices) {
+pub(super) fn mount(open: &OpenIndex) -> io::Result<Detached> {
+    // The very files that were looked at, whatever their names lead to by now.
+    let of_process = |fd: &dyn AsRawFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let devices = devices(open).map(|device| of_process(device.file())).collect();
+    match by_names(of_process(&open.file), devices) {
         Err(error) if error.raw_os_error() == Some(Errno::NOTBLK.raw_os_error()) => {
             tracing::debug!("the kernel does not read these files by itself; loop devices stand for them");
             by_loop_devices(open)
@@ -37,44 +42,24 @@ pub(super) fn mount(open: &OpenIndex) -> io::Result<OwnedFd> {
     }
 }
 
-/// The source of the mount, as mountinfo shows it: proc_pid_mountinfo(5) and the kernel's `mangle`.
-pub(super) fn source(open: &OpenIndex) -> String {
-    let mut shown = String::new();
-    for character in name(open).to_string_lossy().chars() {
-        match character {
-            ' ' | '\t' | '\n' | '\\' | '#' => shown.push_str(&format!("\\{:03o}", u32::from(character))),
-            _ => shown.push(character),
-        }
-    }
-    shown
-}
-
-fn name(open: &OpenIndex) -> PathBuf {
-    open.path.clone().unwrap_or_else(|| of_process(&open.file))
-}
-
-fn of_process(fd: &impl AsRawFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
 /// The image files in the order in which the kernel wants them.
 fn devices(open: &OpenIndex) -> impl Iterator<Item = &gonto_image::ImageFile> {
     // An index that is open has no more devices than layers.
     open.index.devices().filter_map(|device| open.layers.get(device as usize).map(AsRef::as_ref))
 }
 
-fn by_loop_devices(open: &OpenIndex) -> io::Result<OwnedFd> {
+fn by_loop_devices(open: &OpenIndex) -> io::Result<Detached> {
     let index = LoopDevice::attach(&open.file)?;
     let devices: Vec<LoopDevice> =
         devices(open).map(|device| LoopDevice::attach(device.file())).collect::<Result<_, _>>()?;
-    by_names(index.path().into(), devices.iter().map(|device| device.path().to_owned()).collect())
+    by_names(index.path(), devices.iter().map(LoopDevice::path).collect())
 }
 
-fn by_names(index: OsString, devices: Vec<PathBuf>) -> io::Result<OwnedFd> {
+fn by_names(source: String, devices: Vec<String>) -> io::Result<Detached> {
     use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let create = || {
-        fsconfig_set_string(&context, "source", index)?;
+        fsconfig_set_string(&context, "source", &*source)?;
         for device in devices {
             fsconfig_set_string(&context, "device", device)?;
         }
@@ -85,7 +70,8 @@ fn by_names(index: OsString, devices: Vec<PathBuf>) -> io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    Ok(Detached { mount, source })
 }
 
 /// The error with what the kernel has to say about it: a line at a time can be read from the context.
@@ -94,7 +80,7 @@ fn in_words(errno: Errno, context: &OwnedFd) -> io::Error {
     let mut line = vec![0; 1024];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
         // "e " for an error, "w " for a warning, "i " for information.
-        let text = OsString::from_vec(line[..length].to_vec()).to_string_lossy().trim().to_owned();
+        let text = String::from_utf8_lossy(&line[..length]).trim().to_owned();
         words.push(text.get(2..).unwrap_or_default().to_owned());
     }
     let error = io::Error::from(errno);

@@ -32,6 +32,9 @@ const MOST_THREADS: usize = 8;
 /// NTFS allows 255 UTF-16 units, each of which may take three bytes. overlayfs refuses longer names than what is told here.
 const LONGEST_NAME: u32 = 3 * 255;
 
+/// So many files that cannot be read are told.
+const MOST_TOLD: usize = 100;
+
 /// How far the kernel reads ahead in a file: as much as one request carries.
 const READ_AHEAD_KIB: u32 = 1024;
 
@@ -118,9 +121,13 @@ impl ImageFs {
         }
     }
 
+    /// Once for each file, and not for more files than anybody reads about.
     fn tell_unreadable(&self, number: u64, error: &io::Error) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(number) {
+        let is_new = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.len() < MOST_TOLD && told.insert(number)
+        };
+        if is_new {
             let reason = self.served.describe(number, error);
             self.notices.send(Notice::Unreadable { image: self.image.clone(), reason });
         }
@@ -264,12 +271,17 @@ impl Filesystem for ImageFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let mut broken = false;
         let listed = self.served.list(ino.0, offset, &mut |entry| {
-            let Some(attributes) = self.served.attributes(entry.number) else { return false };
+            let Some(attributes) = self.served.attributes(entry.number) else {
+                broken = true;
+                return false;
+            };
             let (attributes, name) = (self.file_attributes(&attributes), OsStr::from_bytes(entry.name));
             !reply.add(attributes.ino, entry.next, name, &FOREVER, &attributes, Generation(0))
         });
         match listed {
+            Some(()) if broken => reply.error(Errno::EIO),
             Some(()) => reply.ok(),
             None => reply.error(Errno::ESTALE),
         }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::Interrupt;
 
 /// How often a taken lock is tried again. flock(2) itself would wait without listening to Ctrl-C.
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// [`io::ErrorKind::Interrupted`] when the interrupt is raised; what open(2) and flock(2) say.
 pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce()) -> io::Result<File> {
     let mut waiting = Some(waiting);
-    take(path, |waited| {
+    take(open(path)?, |waited| {
         if waited >= PATIENCE
             && let Some(waiting) = waiting.take()
         {
@@ -31,17 +33,33 @@ pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce
     })
 }
 
-/// Like [`exclusive`], for a file that its owner may move to another name: what is locked lies at `path`.
+/// Like [`exclusive`], for a file that its owner may move to another name, in a folder that others may be able to write to: what is
+/// locked lies at `path`, belongs to this user and has no other name.
 ///
 /// # Errors
-/// As there.
-pub(super) fn exclusive_at(path: &Path, interrupt: &Interrupt, waiting: impl Fn()) -> io::Result<File> {
+/// As there, and [`io::ErrorKind::PermissionDenied`] when something else lies there.
+pub(super) fn exclusive_at(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce()) -> io::Result<File> {
+    let mut waiting = Some(waiting);
     loop {
-        let file = exclusive(path, interrupt, &waiting)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
         let ours = file.metadata()?;
-        let is_there =
-            fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
-        if is_there {
+        // Without a name it was moved or removed since it was opened.
+        let ok = ours.is_file() && ours.nlink() <= 1 && ours.uid() == rustix::process::geteuid().as_raw();
+        if !ok {
+            let what = format!("something else lies at {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        let file = take(file, |waited| {
+            if waited >= PATIENCE
+                && let Some(waiting) = waiting.take()
+            {
+                waiting();
+            }
+            interrupt.check()
+        })?;
+        let there = fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()));
+        if there.is_ok_and(|there| there == (ours.dev(), ours.ino())) {
             return Ok(file);
         }
     }
@@ -52,11 +70,14 @@ pub(super) fn exclusive_at(path: &Path, interrupt: &Interrupt, waiting: impl Fn(
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] when somebody else holds it for longer than `limit`.
 pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File> {
-    take(path, |waited| if waited < limit { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
+    take(open(path)?, |waited| if waited < limit { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
 }
 
-fn take(path: &Path, mut again: impl FnMut(Duration) -> io::Result<()>) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+fn take(file: File, mut again: impl FnMut(Duration) -> io::Result<()>) -> io::Result<File> {
     let start = Instant::now();
     loop {
         match file.try_lock() {
@@ -95,6 +116,23 @@ mod tests {
             assert_eq!(second.ino(), fs::metadata(&path).unwrap().ino());
             assert_ne!(second.ino(), fs::metadata(&moved).unwrap().ino());
         });
+    }
+
+    #[test]
+    fn a_planted_file_is_not_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("new"), folder.path().join("precious"));
+        let interrupt = Interrupt::new().unwrap();
+        fs::write(&other, "precious").unwrap();
+        let locked = || exclusive_at(&path, &interrupt, || ());
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        locked().unwrap_err();
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        assert_eq!(locked().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(locked().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
 /// A file as a read-only disk. It goes away when this is dropped, or when the mount that uses it does.
 pub(super) struct LoopDevice {
-    path: PathBuf,
+    path: String,
     /// While somebody has it open, the kernel keeps it.
     _device: OwnedFd,
 }
@@ -46,7 +45,7 @@ impl LoopDevice {
     /// # Errors
     /// What the system says; there is no `/dev/loop-control` in most containers.
     pub(super) fn attach(file: &File) -> io::Result<Self> {
-        let control = open(Path::new("/dev/loop-control"), OFlags::RDWR)?;
+        let control = open("/dev/loop-control", OFlags::RDWR)?;
         let mut failure = io::Error::from(io::ErrorKind::ResourceBusy);
         for _ in 0..ATTEMPTS {
             // SAFETY: this request takes no argument.
@@ -54,7 +53,7 @@ impl LoopDevice {
             if number < 0 {
                 return Err(io::Error::last_os_error());
             }
-            let path = PathBuf::from(format!("/dev/loop{number}"));
+            let path = format!("/dev/loop{number}");
             let device = open(&path, OFlags::RDONLY)?;
             match configure(&device, file) {
                 Ok(()) => return Ok(Self { path, _device: device }),
@@ -65,8 +64,8 @@ impl LoopDevice {
         Err(failure)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn path(&self) -> String {
+        self.path.clone()
     }
 }
 
@@ -90,8 +89,7 @@ fn configure(device: &OwnedFd, file: &File) -> io::Result<()> {
     }
 }
 
-fn open(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
-    rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
-        io::Error::new(io::Error::from(errno).kind(), format!("{}: {errno}", path.display()))
-    })
+fn open(path: &str, access: OFlags) -> io::Result<OwnedFd> {
+    rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| io::Error::new(io::Error::from(errno).kind(), format!("{path}: {errno}")))
 }

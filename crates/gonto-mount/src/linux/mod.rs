@@ -5,7 +5,7 @@
 //! | [`session`] | one run: its mounts and commands |
 //! | [`namespace`], [`init`], [`wire`], [`exec_image`] | the process that holds a run together, from both sides |
 //! | [`shared`], [`stack`] | mounts that everybody sees |
-//! | [`opened`] | an image's index, or its file tree |
+//! | [`opened`], [`index_folder`] | an image's index, or its file tree |
 //! | [`erofs`], [`loop_device`] | the kernel reads the image itself |
 //! | [`fuse`], [`served`], [`server`], [`fusermount`] | serving an image to the kernel |
 //! | [`overlay`], [`written`] | the writable layer, and what is in it |
@@ -19,6 +19,7 @@ mod exec_image;
 mod folders;
 mod fuse;
 mod fusermount;
+mod index_folder;
 mod init;
 mod lock;
 mod loop_device;

@@ -1,29 +1,26 @@
 //! An image that is open: by its index, or by its file tree where it has none.
 //!
-//! ```text
-//! <cache_dir>/.gonto/index/
-//!   <image>.erofs        the index of an image; appears by rename when it is whole
-//!   .new-<image>.erofs   being written by whoever holds a lock on it
-//! ```
-//!
 //! An index carries a stamp: what the image files looked like, and what an index cannot tell of the tree. An image whose files
-//! look different, or an index of another version, is indexed anew. What cannot be kept there (the cache is read-only, or in
+//! look different, or an index of another version, is indexed anew. What cannot be kept in the cache (it is read-only, or in
 //! other hands) becomes a file without a name, for this mount only.
 
 use std::cell::OnceCell;
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
 
-use gonto_image::index::{self, Index, Unindexed};
+use gonto_image::index::{self, Index, IndexError, Unindexed};
 use gonto_image::{FileTree, ImageFile, ReadAt, Reason, VirtualDisk, Volume};
 use memmap2::Mmap;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::lock;
+use super::index_folder::{IndexFolder, open_file, open_trusted};
 use super::served::Served;
 use crate::error::chain;
 use crate::image_file::{self, ParentSearch};
@@ -34,7 +31,8 @@ pub(super) struct OpenImage<'o> {
     file: &'o Path,
     options: &'o Options,
     tree: OnceCell<OpenTree>,
-    index: OnceCell<Arc<OpenIndex>>,
+    /// Why there is none is remembered as well: finding that out may take long.
+    index: OnceCell<Result<Arc<OpenIndex>, NoIndex>>,
 }
 
 /// The file tree of an image.
@@ -51,8 +49,6 @@ pub(super) struct OpenTree {
 pub(super) struct OpenIndex {
     pub(super) index: Index<Mmap>,
     pub(super) file: File,
-    /// Where it lies; `None` for one without a name.
-    pub(super) path: Option<PathBuf>,
     /// The image files, the child first.
     pub(super) layers: Vec<Arc<ImageFile>>,
     pub(super) notes: Vec<StampedNote>,
@@ -103,6 +99,18 @@ pub(super) enum Told {
 /// How much of each end of an image file is looked at. The headers and region tables of a VHDX are in the first 320 KiB.
 const ENDS: u64 = 320 << 10;
 
+/// So many files that cannot be read are told one by one, when all are told at once.
+const MOST_TOLD: usize = 10;
+
+/// So many are kept in the stamp; where one is read that is not among them, that is told as well.
+const MOST_NOTES: usize = 1000;
+
+/// Making an index that takes longer is worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most bytes of an index without a name, which is made for each mount: more of that is slower than doing without.
+const LARGEST_UNNAMED: u64 = 256 << 20;
+
 impl<'o> OpenImage<'o> {
     /// Makes sure that the file is there; nothing is read yet.
     pub(super) fn new(file: &'o Path, options: &'o Options) -> Result<Self, Error> {
@@ -124,14 +132,19 @@ impl<'o> OpenImage<'o> {
     /// # Errors
     /// [`Error::Index`] when there can be none, and those of [`tree`](Self::tree).
     pub(super) fn index(&self) -> Result<&Arc<OpenIndex>, Error> {
-        get_or_make(&self.index, || self.find_or_make().map(Arc::new))
+        let found = get_or_make(&self.index, || match self.find_or_make() {
+            Ok(open) => Ok(Ok(Arc::new(open))),
+            Err(Error::Index { source, .. }) => Ok(Err(NoIndex { kind: source.kind(), why: chain(&source) })),
+            Err(error) => Err(error),
+        })?;
+        found.as_ref().map_err(|NoIndex { kind, why }| self.no_index(io::Error::new(*kind, why.clone())))
     }
 
     /// What a FUSE server needs: the index, or where there can be none the tree.
     pub(super) fn served(&self) -> Result<Served, Error> {
         match self.index() {
             Ok(open) => Ok(Served::Index(open.clone())),
-            Err(error @ Error::Index { .. }) => {
+            Err(error @ Error::Index { .. }) if error.closes_a_road().is_some() => {
                 tracing::debug!(reason = chain(&error), "served without an index");
                 self.open_tree().map(|open| Served::Tree(open.clone()))
             }
@@ -143,27 +156,38 @@ impl<'o> OpenImage<'o> {
     pub(super) fn tell_notes(&self, content: bool) {
         let stamped;
         let notes = match (self.index.get(), self.tree.get()) {
-            (Some(open), _) => &open.notes,
+            (Some(Ok(open)), _) => &open.notes,
             (_, Some(open)) => {
                 stamped = notes(&open.tree, &[]);
                 &stamped
             }
             _ => return,
         };
+        let tell = |reason: String| {
+            self.options.notices.send(Notice::Unreadable { image: self.file.to_owned(), reason });
+        };
+        let mut unreadable = 0;
         for note in notes {
-            if note.told == Told::AtOnce || (content && note.told == Told::WhenRead) {
-                let notice = Notice::Unreadable { image: self.file.to_owned(), reason: note.text.clone() };
-                self.options.notices.send(notice);
-            } else {
-                tracing::debug!(image = %self.file.display(), note = note.text);
+            match note.told {
+                Told::AtOnce => tell(note.text.clone()),
+                Told::WhenRead if content => {
+                    unreadable += 1;
+                    if unreadable <= MOST_TOLD {
+                        tell(note.text.clone());
+                    }
+                }
+                _ => tracing::debug!(image = %self.file.display(), note = note.text),
             }
+        }
+        if unreadable > MOST_TOLD {
+            tell(format!("{} more files cannot be read", unreadable - MOST_TOLD));
         }
     }
 
     /// The descriptors from which content is read: a server in another process needs them.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
         let layers = match (self.index.get(), self.tree.get()) {
-            (Some(open), _) => &open.layers,
+            (Some(Ok(open)), _) => &open.layers,
             (_, Some(open)) => &open.layers,
             _ => return Vec::new(),
         };
@@ -183,49 +207,36 @@ impl<'o> OpenImage<'o> {
     }
 
     fn find_or_make(&self) -> Result<OpenIndex, Error> {
-        let folder = self.options.cache_dir.join(".gonto").join("index");
-        let name = self.index_name();
-        let kept = folder.join(&name);
-        match self.find(&kept) {
-            Ok(open) => return Ok(open),
-            Err(why) => tracing::debug!(index = %kept.display(), %why, "not used"),
+        let folder = IndexFolder::new(self.file, self.options);
+        if folder.check().is_ok() {
+            for kept in folder.candidates() {
+                match self.find(&kept) {
+                    Ok(open) => return Ok(open),
+                    Err(why) => tracing::debug!(index = %kept.display(), %why, "not used"),
+                }
+            }
         }
-        match self.keep(&folder, &name) {
+        match self.keep(&folder) {
             Ok(open) => Ok(open),
             Err(NotKept::Made(error)) => Err(error),
             Err(NotKept::Place(why)) => {
                 tracing::debug!(%why, "the index cannot be kept in the cache");
                 let unnamed = tempfile::tempfile_in(&self.options.state_dir)
                     .map_err(|source| Error::State { path: self.options.state_dir.clone(), source })?;
-                self.make(&unnamed)?;
-                self.open(unnamed, None).map_err(|why| self.no_index(why))
+                self.make(&unnamed, LARGEST_UNNAMED)?;
+                self.open(unnamed).map_err(|why| self.no_index(why))
             }
         }
     }
 
-    /// The name of the index: that of the image, which is unique in a cache. Others have their path in it.
-    fn index_name(&self) -> String {
-        let file = self.file.file_name().unwrap_or_default().display();
-        if self.file.starts_with(&self.options.cache_dir) {
-            return format!("{file}.erofs");
-        }
-        let path = blake3::hash(self.file.as_os_str().as_encoded_bytes()).to_hex();
-        format!("{file}-{}.erofs", &path[..16])
-    }
-
     /// An index that is there, if it fits the image and may be trusted.
     fn find(&self, kept: &Path) -> io::Result<OpenIndex> {
-        let file = File::open(kept)?;
-        // The kernel reads it, and a file that is cut short while it is mapped ends the process.
-        if !is_trusted(&file)? {
-            return Err(io::Error::other("somebody else can write it"));
-        }
-        self.open(file, Some(kept.to_owned()))
+        self.open(open_trusted(kept)?)
     }
 
-    fn open(&self, file: File, path: Option<PathBuf>) -> io::Result<OpenIndex> {
-        // SAFETY: the file is never changed or cut once it is whole: what replaces it is another file. It belongs to this user or to
-        // root, and nobody else can write it.
+    fn open(&self, file: File) -> io::Result<OpenIndex> {
+        // SAFETY: the file belongs to this user or to root, nobody else can write it, and no gonto changes it once it has its name:
+        // what replaces it is another file.
         let map = unsafe { Mmap::map(&file) }?;
         let index = Index::open(map).map_err(io::Error::other)?;
         let stamp: Stamp = serde_json::from_slice(index.stamp())?;
@@ -233,11 +244,7 @@ impl<'o> OpenImage<'o> {
         let mut layers = Vec::new();
         for (number, layer) in stamp.layers.iter().enumerate() {
             let path = if number == 0 { self.file.to_owned() } else { folder.join(&layer.name) };
-            // Opening a pipe would wait for its other end.
-            if !fs::metadata(&path)?.is_file() {
-                return Err(io::Error::other(format!("{} is no file", path.display())));
-            }
-            let open = ImageFile::new(File::open(&path)?)?;
+            let open = ImageFile::new(open_file(&path, OFlags::empty())?)?;
             if LayerStamp::of(&open, &path)? != *layer {
                 return Err(io::Error::other(format!(
                     "{} is another file than the one indexed",
@@ -249,63 +256,29 @@ impl<'o> OpenImage<'o> {
         if index.devices().any(|device| device as usize >= layers.len()) {
             return Err(io::Error::other("it has more devices than the image has files"));
         }
-        Ok(OpenIndex { index, file, path, layers, notes: stamp.notes })
+        Ok(OpenIndex { index, file, layers, notes: stamp.notes })
     }
 
     /// Makes the index in the cache. One of those that want it at the same time does; the others wait for it.
-    fn keep(&self, folder: &Path, name: &str) -> Result<OpenIndex, NotKept> {
-        fs::create_dir_all(folder)?;
-        self.check_owner(folder)?;
-        let (new, kept) = (folder.join(format!(".new-{name}")), folder.join(name));
-        let waiting = || self.options.notices.send(Notice::Waiting { activity: "indexes the image" });
-        let file = lock::exclusive_at(&new, &self.options.interrupt, waiting)?;
-        if let Ok(open) = self.find(&kept) {
-            fs::remove_file(&new)?;
+    fn keep(&self, folder: &IndexFolder<'_>) -> Result<OpenIndex, NotKept> {
+        let new = folder.begin(self.file).map_err(|why| match why.kind() {
+            io::ErrorKind::Interrupted => NotKept::Made(self.no_index(why)),
+            _ => NotKept::Place(why),
+        })?;
+        if let Ok(open) = self.find(&new.kept) {
             return Ok(open);
         }
-        remove_orphans(folder, &self.options.cache_dir);
-        file.set_len(0)?;
-        let made = self.make(&file).and_then(|()| {
-            // After a power failure, an index that is there is whole.
-            let published = self
-                .permissions()
-                .and_then(|permissions| file.set_permissions(permissions))
-                .and_then(|()| file.sync_data())
-                .and_then(|()| fs::rename(&new, &kept));
-            published.map_err(|why| self.no_index(why))
-        });
-        if let Err(error) = made {
-            let _ = fs::remove_file(&new);
-            return Err(NotKept::of(error));
-        }
-        self.find(&kept).map_err(NotKept::Place)
+        folder.tidy_up(&new, |index| is_orphan(&index, &self.options.cache_dir));
+        new.file.set_len(0).map_err(NotKept::Place)?;
+        self.make(&new.file, u64::MAX).map_err(NotKept::of)?;
+        let kept = new.kept.clone();
+        new.publish().and_then(|()| self.find(&kept)).map_err(NotKept::Place)
     }
 
-    /// Who may read the image may read its index; only its owner may write it, whatever the umask says.
-    fn permissions(&self) -> io::Result<fs::Permissions> {
-        let mode = fs::metadata(self.file)?.mode();
-        Ok(fs::Permissions::from_mode(mode & 0o444 | 0o600))
-    }
-
-    /// Whoever can write into a folder on the way can put another index there, which root must not give to the kernel.
-    fn check_owner(&self, folder: &Path) -> io::Result<()> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        for folder in folder.canonicalize()?.ancestors() {
-            let metadata = fs::symlink_metadata(folder)?;
-            // In a folder like /tmp, others cannot move what is not theirs.
-            let sticky = metadata.mode() & 0o1000 != 0;
-            if metadata.uid() != 0 || (metadata.mode() & 0o022 != 0 && !sticky) {
-                return Err(io::Error::other(format!("others can write to {}", folder.display())));
-            }
-        }
-        Ok(())
-    }
-
-    fn make(&self, output: &File) -> Result<(), Error> {
+    /// Writes the index into an empty file, of at most so many bytes.
+    fn make(&self, output: &File, most: u64) -> Result<(), Error> {
         let open = self.open_tree()?;
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let layers: Vec<Arc<dyn ReadAt>> =
             open.layers.iter().map(|file| file.clone() as Arc<dyn ReadAt>).collect();
         let mut stamps = Vec::new();
@@ -317,9 +290,27 @@ impl<'o> OpenImage<'o> {
             let stamp = Stamp { image, layers: stamps, notes: notes(&open.tree, unindexed) };
             serde_json::to_vec(&stamp).unwrap_or_default()
         };
-        let go_on = || self.options.interrupt.check();
-        let written = index::write(&open.tree, &layers, output, stamp, &go_on)
-            .map_err(|source| self.no_index(io::Error::other(source)))?;
+        let told = Once::new();
+        let go_on = || {
+            if begun.elapsed() > PATIENCE {
+                told.call_once(|| {
+                    self.options.notices.send(Notice::Indexing { image: self.file.to_owned() });
+                });
+            }
+            if most < u64::MAX && output.metadata()?.len() > most {
+                return Err(io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    "too large to be made for each mount",
+                ));
+            }
+            self.options.interrupt.check()
+        };
+        let written = index::write(&open.tree, &layers, output, stamp, &go_on).map_err(|error| {
+            self.no_index(match error {
+                IndexError::Interrupted(why) => why,
+                error => io::Error::other(error),
+            })
+        })?;
         tracing::debug!(image = %self.file.display(), ?written, took = ?begun.elapsed(), "indexed");
         Ok(())
     }
@@ -337,6 +328,12 @@ enum NotKept {
     Made(Error),
 }
 
+/// Why an image has no index.
+struct NoIndex {
+    kind: io::ErrorKind,
+    why: String,
+}
+
 impl NotKept {
     /// A full disk or a limit says nothing about another place.
     fn of(error: Error) -> Self {
@@ -347,15 +344,9 @@ impl NotKept {
     }
 }
 
-impl From<io::Error> for NotKept {
-    fn from(error: io::Error) -> Self {
-        Self::Place(error)
-    }
-}
-
 fn is_about_the_place(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<index::IndexError>());
-    inner.is_none_or(|error| matches!(error, index::IndexError::Write(_)))
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<IndexError>());
+    matches!(inner, Some(IndexError::Write(_)))
 }
 
 /// The value, which is made when there is none yet.
@@ -367,13 +358,6 @@ fn get_or_make<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Error>) -
             Ok(cell.get_or_init(|| value))
         }
     }
-}
-
-/// Whether a file is in the hands of this user or of root, and of nobody else.
-fn is_trusted(file: &File) -> io::Result<bool> {
-    let metadata = file.metadata()?;
-    let me = rustix::process::geteuid().as_raw();
-    Ok([0, me].contains(&metadata.uid()) && metadata.mode() & 0o022 == 0 && metadata.is_file())
 }
 
 fn read_tree(opened: &image_file::OpenImage, image: &Path) -> Result<FileTree, gonto_image::Error> {
@@ -432,11 +416,13 @@ fn notes(tree: &FileTree, unindexed: &[Unindexed]) -> Vec<StampedNote> {
         .iter()
         .map(|note| StampedNote { path: note.path.clone(), text: note.to_string(), told: told(&note.reason) })
         .collect();
-    for Unindexed { path, why } in unindexed {
-        if !notes.iter().any(|note| note.path == *path) {
-            notes.push(StampedNote { path: path.clone(), text: told_of(path, why), told: Told::WhenRead });
-        }
-    }
+    let known: HashSet<&str> = tree.notes().iter().map(|note| note.path.as_str()).collect();
+    let unknown = unindexed.iter().filter(|Unindexed { path, .. }| !known.contains(path.as_str()));
+    notes.extend(unknown.take(MOST_NOTES).map(|Unindexed { path, why }| StampedNote {
+        path: path.clone(),
+        text: told_of(path, why),
+        told: Told::WhenRead,
+    }));
     notes
 }
 
@@ -448,24 +434,10 @@ pub(super) fn told_of(path: &str, error: &io::Error) -> String {
     }
 }
 
-/// Removes the indexes of images that are gone. It is no failure when that does not work.
-fn remove_orphans(folder: &Path, cache_dir: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let is_orphan = || -> io::Result<bool> {
-            let file = File::open(&path)?;
-            if !is_trusted(&file)? {
-                return Ok(false);
-            }
-            // SAFETY: as for the index that is used: in trusted hands, and replaced as a whole.
-            let index = Index::open(unsafe { Mmap::map(&file) }?).map_err(io::Error::other)?;
-            let stamp: Stamp = serde_json::from_slice(index.stamp())?;
-            Ok(!cache_dir.join(stamp.image).try_exists()?)
-        };
-        let is_index = path.extension().is_some_and(|extension| extension == "erofs");
-        if is_index && is_orphan().unwrap_or(false) {
-            let removed = fs::remove_file(&path);
-            tracing::debug!(index = %path.display(), ?removed, "its image is gone");
-        }
-    }
+/// Whether an index is one of an image that is gone.
+fn is_orphan(file: &File, cache_dir: &Path) -> io::Result<bool> {
+    // SAFETY: as for the index that is used: in trusted hands, whole, and replaced by other files only.
+    let index = Index::open(unsafe { Mmap::map(file) }?).map_err(io::Error::other)?;
+    let stamp: Stamp = serde_json::from_slice(index.stamp())?;
+    Ok(!cache_dir.join(stamp.image).try_exists()?)
 }

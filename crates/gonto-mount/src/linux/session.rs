@@ -239,7 +239,7 @@ impl Session {
         }
         let mount = erofs::mount(open.index()?);
         mount
-            .and_then(|mount| namespace.attach(mount.as_fd(), lower))
+            .and_then(|mount| namespace.attach(mount.mount.as_fd(), lower))
             .map_err(|error| mounted.failed(error))?;
         // Nobody of ours is asked when a file is read.
         open.tell_notes(true);

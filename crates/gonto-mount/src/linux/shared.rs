@@ -17,7 +17,8 @@ use super::served::Served;
 use super::stack::{By, InUse, Layer};
 use super::stored_path::StoredPath;
 use super::{HARMLESS, erofs, folder_of, folders, fusermount, lock, resolved, server, unlimited, unpacked};
-use crate::backend::Road;
+use crate::backend::{Backend, Road};
+use crate::error::chain;
 use crate::{Error, Image, Notice, Notices, Options, Shown};
 
 /// A server ends as soon as the kernel has let go of its mount. A run that is going on may have a copy of it.
@@ -88,11 +89,21 @@ pub(super) fn mount(
     holder: Holder,
     closed: Option<&str>,
 ) -> Result<Shown, Error> {
+    // Others wait for the register; nobody has to wait for an index. Whether it is needed is seen below: an image that is mounted already
+    // may be gone.
+    let open = OpenImage::new(&image.file, options);
+    if let Ok(open) = &open
+        && options.backend != Backend::Extract
+        && let Err(error) = open.index()
+    {
+        tracing::debug!(reason = chain(&error), "there is no index");
+        options.interrupt.check().map_err(|source| Error::Index { image: image.file.clone(), source })?;
+    }
     let locked = register.lock()?;
     if let Some(shown) = join(&locked, options, image, folder, &holder)? {
         return Ok(shown);
     }
-    let open = OpenImage::new(&image.file, options)?;
+    let open = open?;
     let last = locked.mounts()?.into_iter().map(|(_, _, mounted)| mounted.order).max();
     let (server_lock, lock_file) = locked.new_server_lock()?;
     let missing = folders::missing_folders(folder)?;
@@ -247,11 +258,12 @@ impl NewMount<'_> {
     }
 
     fn by_index(&mut self, open: &OpenIndex) -> io::Result<()> {
+        // Nowhere yet, it is gone if gonto is. Its name is known only now, and has to be recorded before it goes to its place.
+        let below = erofs::mount(open)?;
         let (upper, source) = self.unused();
-        let lower = self.plan(&upper, (&erofs::source(open), &source), By::Kernel)?;
-        let mount = erofs::mount(open)?;
+        let lower = self.plan(&upper, (&below.source, &source), By::Kernel)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        rustix::mount::move_mount(&mount, "", rustix::fs::CWD, &*lower, flags)?;
+        rustix::mount::move_mount(&below.mount, "", rustix::fs::CWD, &*lower, flags)?;
         self.overlay_by_root(&lower, &upper, &source)
     }
 

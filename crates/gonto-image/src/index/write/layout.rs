@@ -137,6 +137,17 @@ pub(super) fn names_length(tree: &FileTree, directory: NodeId, block_size: u64) 
     whole + used
 }
 
+/// Whether the kernel takes all names.
+pub(super) fn check_names(tree: &FileTree) -> Result<(), IndexError> {
+    for directory in (0..).map(NodeId).take(tree.len()) {
+        let mut entries = tree.entries(directory).iter();
+        if let Some((name, id)) = entries.find(|(name, _)| name.len() > LONGEST_NAME) {
+            return Err(IndexError::NameTooLong { path: tree.path(id), length: name.len() });
+        }
+    }
+    Ok(())
+}
+
 impl Plan {
     pub(super) fn new(
         tree: &FileTree,
@@ -145,13 +156,6 @@ impl Plan {
         go_on: &dyn Fn() -> io::Result<()>,
     ) -> Result<Self, IndexError> {
         let (files, directories) = order(tree);
-        for directory in directories.iter().chain([&tree.root()]) {
-            if let Some((name, id)) =
-                tree.entries(*directory).iter().find(|(name, _)| name.len() > LONGEST_NAME)
-            {
-                return Err(IndexError::NameTooLong { path: tree.path(id), length: name.len() });
-            }
-        }
         // There may be a slot more than image files.
         let metadata = SUPER_OFFSET + 128 + DEVICE_SLOT * (blocks.layers.len() as u64 + 1);
         let mut plan = Self {
