@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,9 @@ const UNFINISHED: &str = ".new-";
 
 /// How long cleaning up waits for others. What is not cleaned up then, the next gonto removes.
 const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// A server ends as soon as the kernel has let go of its mount. A run that is going on may have a copy of it.
+const SERVER_END: Duration = Duration::from_secs(2);
 
 /// The folder of entries.
 #[derive(Clone, Debug)]
@@ -83,6 +86,19 @@ pub(super) struct Mounted {
     /// All of it is there. The register is locked while a mount is being made, so whoever finds an entry for one that
     /// is not complete knows that its gonto was killed, whether or not a server runs already.
     pub(super) complete: bool,
+}
+
+impl Mounted {
+    /// Waits until the server of what was unmounted has ended: it keeps the folder of the mount point.
+    pub(super) fn wait_for_server(&self) {
+        let deadline = Instant::now() + SERVER_END;
+        while let Some(lock) = &self.server_lock
+            && lock::is_held(lock)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// Who needs a mount.
@@ -329,6 +345,7 @@ impl Locked<'_> {
             if let Some(mounted) = &entry.mounted
                 && is_taken_away(mounted)
             {
+                mounted.wait_for_server();
                 freed.push(entry.mount_point.to_path_buf());
                 entry.mounted = None;
             }

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MoveMountFlags};
 
@@ -16,13 +15,10 @@ use super::register::{self, Entry, Holder, Locked, Mounted, Register};
 use super::served::Served;
 use super::stack::{By, InUse, Layer};
 use super::stored_path::StoredPath;
-use super::{HARMLESS, erofs, folder_of, folders, fusermount, lock, resolved, server, unlimited, unpacked};
+use super::{HARMLESS, erofs, folder_of, folders, fusermount, resolved, server, unlimited, unpacked};
 use crate::backend::{Backend, Road};
 use crate::error::chain;
 use crate::{Error, Image, Notice, Notices, Options, Shown};
-
-/// A server ends as soon as the kernel has let go of its mount. A run that is going on may have a copy of it.
-const SERVER_END: Duration = Duration::from_secs(2);
 
 /// The images that are mounted for everybody.
 #[derive(Debug)]
@@ -552,13 +548,7 @@ fn take_away(mounted: &Mounted, folder: &Path) -> Result<(), Error> {
         let failed = |source| Error::Unmount { path: folder.to_owned(), users: String::new(), source };
         layer.take_away(InUse::Detach).map_err(failed)?;
     }
-    let deadline = Instant::now() + SERVER_END;
-    while let Some(lock) = &mounted.server_lock
-        && lock::is_held(lock)
-        && Instant::now() < deadline
-    {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    mounted.wait_for_server();
     Ok(())
 }
 
