@@ -1,10 +1,11 @@
 //! The road that was asked for, on the command line or in the configuration, is the one that is taken.
 
-use crate::support::{Caller, Project, callers, skipped};
+use crate::support::{Caller, Project, callers};
 
 const TOOL: &str = "{name: tool, version: '1.0', platform: multi, env: {T: '{{mount_point}}'}}";
 
-/// What a script prints that was mounted by FUSE, and what it prints of unpacked files. The mount table of the run tells.
+/// What a script prints that was mounted by the kernel, by FUSE, and what it prints of unpacked files. The mount table of the run tells.
+const BY_THE_KERNEL: &str = "erofs\n";
 const SERVED: &str = "fuse.gonto\n";
 const UNPACKED: &str = "unpacked\n";
 
@@ -24,14 +25,6 @@ fn project(caller: Caller) -> Project {
     Project::of(caller, &targets)
 }
 
-fn possible(caller: Caller) -> bool {
-    let possible = Caller::all().contains(&caller);
-    if !possible {
-        skipped(&format!("{caller:?} is not possible here"));
-    }
-    possible
-}
-
 #[test]
 fn a_run_takes_the_road_that_was_asked_for() {
     for caller in callers() {
@@ -41,6 +34,15 @@ fn a_run_takes_the_road_that_was_asked_for() {
         assert!(!project.path("cache/.gonto/trees").exists());
         let reason = "into the cache, because the backend extract was chosen";
         run("extract").prints(UNPACKED).mentions("warning: unpacking ").mentions(reason);
+        if caller.is_root() {
+            run("erofs").prints(BY_THE_KERNEL);
+            run("auto").prints(BY_THE_KERNEL);
+        } else {
+            let only = "caused by: only the system's root may have the kernel mount an index\n";
+            let output = project.gonto(&["run", "build", "--backend", "erofs"]).run().ends_with(1);
+            output.prints("").mentions(only);
+            run("auto").prints(SERVED);
+        }
         // That the files are there already is no reason to take them.
         run("fuse").prints(SERVED);
         project.assert_clean();
@@ -77,7 +79,7 @@ fn a_backend_that_nobody_knows_is_told_with_those_that_there_are() {
 #[test]
 fn a_road_that_is_closed_is_an_error_and_not_another_road() {
     for caller in [Caller::RootWithoutFuse, Caller::OrdinaryWithoutFuse, Caller::WithoutNamespaces] {
-        if !possible(caller) {
+        if !caller.is_possible() {
             continue;
         }
         let project = project(caller);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Caller, Project, callers, example};
+use crate::support::{Caller, Project, callers_by_roads, example};
 
 const BOTH: &str = "
   - {name: tool, version: '1.0', platform: multi, env: {PARENT: '{{mount_point}}'}}
@@ -36,7 +36,7 @@ fn a_child_shows_its_own_sectors_and_those_of_its_parent() {
 /// The server in the background lets go of all files but those that it needs.
 #[test]
 fn a_child_stays_readable_when_gonto_has_ended() {
-    for caller in callers() {
+    for caller in callers_by_roads() {
         if !(caller.is_root() || Path::new("/usr/bin/fusermount3").exists()) || caller == Caller::Ordinary {
             // Nobody else may look into the mount of an ordinary user; what differs is tested above.
             continue;
@@ -129,7 +129,7 @@ pub(crate) fn add_locator(child: &mut Vec<u8>, code: [u8; 4], path: &[u8]) {
 }
 
 /// Puts the checksum of a VHD's structure into it.
-fn seal(structure: &mut [u8], checksum_at: usize) {
+pub(crate) fn seal(structure: &mut [u8], checksum_at: usize) {
     structure[checksum_at..checksum_at + 4].fill(0);
     let sum: u32 = structure.iter().map(|byte| u32::from(*byte)).sum();
     structure[checksum_at..checksum_at + 4].copy_from_slice(&(!sum).to_be_bytes());

@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{Behaviour, Caller, Project, Running, Server, callers};
+use crate::support::{Behaviour, Caller, Project, Running, Server, callers, callers_by_roads};
 
 const TOOL: &str = "{name: tool, version: '1.0', platform: multi, mount_point: ROOT/home/made/tool, env: {T: '{{mount_point}}'}}";
 
@@ -93,7 +93,7 @@ fn downloads_leave_nothing_that_the_next_one_does_not_clear_away() {
 /// Killed when it says each of its steps: between a step's line and the next one something is half done.
 #[test]
 fn no_moment_is_a_bad_one() {
-    for caller in callers() {
+    for caller in callers_by_roads() {
         for message in [
             "running before_script",
             "missing tool",
@@ -118,7 +118,7 @@ fn no_moment_is_a_bad_one() {
 /// One is killed, the other goes on: nothing is taken away from it.
 #[test]
 fn a_run_beside_the_killed_one_is_not_disturbed() {
-    for caller in callers() {
+    for caller in callers_by_roads() {
         let target = |name: &str| {
             format!(
                 "{name}: {{requires: [{TOOL}], script: \"echo x >${{T}}{name}; echo ready; read x; ls $T\"}}\n"

@@ -16,11 +16,15 @@ mod bad_input;
 #[cfg(target_os = "linux")]
 mod chains;
 #[cfg(target_os = "linux")]
+mod content;
+#[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(target_os = "linux")]
 mod doctor;
 #[cfg(target_os = "linux")]
 mod image;
+#[cfg(target_os = "linux")]
+mod index;
 #[cfg(target_os = "linux")]
 mod kill;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Caller, Project, callers, example, skipped};
+use crate::support::{Caller, Project, callers_by_roads, example, skipped};
 
 const TOOL: &str = "{name: tool, version: '1.0', platform: multi, env: {T: '{{mount_point}}'}}";
 
@@ -73,7 +73,7 @@ fn a_file_that_cannot_be_read_yet_gives_an_error_and_one_warning() {
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../gonto-image/tests/fixtures/everything.vhd.zst");
     let image = zstd::decode_all(fs::File::open(fixture).unwrap()).unwrap();
-    for caller in callers() {
+    for caller in callers_by_roads() {
         let project = Project::of(
             caller,
             "build:
@@ -136,9 +136,12 @@ fn writes_are_seen_by_the_run_and_gone_after_it() {
 /// Root can do it; overlayfs does not let an ordinary user, and tools such as `mv` copy then.
 #[test]
 fn root_renames_folders_of_the_image_in_place() {
-    for caller in [Caller::Current, Caller::RootWithoutFuse] {
-        if !Caller::all().contains(&caller) || !caller.is_root() {
-            skipped("only root can rename folders of an image in place");
+    if !Caller::Current.is_root() {
+        skipped("only root can rename folders of an image in place");
+        return;
+    }
+    for caller in [Caller::Current, Caller::RootByFuse, Caller::RootUnpacking] {
+        if !caller.is_possible() {
             continue;
         }
         let rename = "perl -e 'rename(\"$ENV{T}bin\", \"$ENV{T}tools\") or die $!' && ls ${T}tools";
@@ -193,7 +196,7 @@ fn nobody_outside_sees_the_mount() {
         run.wait_for("ready");
         let folder = project.automatic("tool", "1.0");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{folder}");
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let table = String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap()).into_owned();
         assert!(!table.contains(&*project.root.to_string_lossy()), "{table}");
         run.tell("go");
         run.end().ends_with(0);
@@ -241,7 +244,9 @@ fn scripts_have_the_ids_of_the_caller() {
 /// Those who need not unpack images.
 fn mounting() -> Vec<Caller> {
     let mut all = Caller::all();
-    all.retain(|caller| matches!(caller, Caller::Current | Caller::Ordinary | Caller::OrdinaryInChroot));
+    all.retain(|caller| {
+        matches!(caller, Caller::Current | Caller::RootByFuse | Caller::Ordinary | Caller::OrdinaryInChroot)
+    });
     all
 }
 
@@ -269,4 +274,16 @@ fn files(folder: &Path) -> BTreeMap<String, Option<(Vec<u8>, bool)>> {
         }
     }
     found
+}
+
+/// The images go while they are read.
+#[test]
+fn what_reads_an_image_all_the_time_ends_with_the_run() {
+    for caller in Caller::all() {
+        let readers = "for i in 1 2 3; do setsid sh -c 'trap \"\" TERM HUP; while :; do cat $T/*/*; done' >/dev/null 2>&1 </dev/null & done; find $T -type f | wc -l";
+        let project =
+            Project::of(caller, &format!("build:\n  requires: [{TOOL}]\n  script: |\n    {readers}\n"));
+        project.gonto(&["run", "build"]).run().ends_with(0).prints("9\n");
+        project.assert_clean();
+    }
 }

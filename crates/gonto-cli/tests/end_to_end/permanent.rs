@@ -7,19 +7,27 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Caller, Project, callers, skipped};
+use crate::support::{Caller, Project, callers_by_roads, skipped};
 
 const TOOL: &str = "{name: tool, version: '1.0', platform: multi}";
 const FOLDER: &str = "state/mnt/tool_v1.0_multi";
 
 /// Those who can mount for all processes; unpacking is tested with the other roads.
 fn mounting() -> Vec<Caller> {
-    let mut mounting = callers();
+    let mut mounting = callers_by_roads();
+    let all = mounting.len();
     mounting.retain(|caller| caller.is_root() || Path::new("/usr/bin/fusermount3").exists());
-    if mounting.len() < callers().len() {
+    if mounting.len() < all {
         skipped("an ordinary user needs fusermount3 to mount for all processes");
     }
     mounting
+}
+
+/// Those of them whose images are served by a process.
+fn served() -> Vec<Caller> {
+    let mut served = mounting();
+    served.retain(|caller| *caller != Caller::Current || !caller.is_root());
+    served
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -248,7 +256,7 @@ fn a_mount_in_use_is_named_with_its_user_and_stays() {
 
 #[test]
 fn a_dead_server_is_cleared_away_by_the_next_command() {
-    for caller in mounting() {
+    for caller in served() {
         let run = format!("build: {{requires: [{TOOL}], script: 'ls ROOT/{FOLDER}'}}");
         for command in ["mount", "umount", "run"] {
             let project = Project::of(caller, &run);
@@ -369,4 +377,144 @@ fn servers(project: &Project) -> Vec<Pid> {
     let servers = project.processes("gonto");
     assert!(!servers.is_empty(), "no server runs");
     servers
+}
+
+/// With FUSE a process answers; with EROFS the kernel does, and nothing has to run.
+#[test]
+fn nothing_runs_for_what_the_kernel_reads() {
+    if !Caller::Current.is_root() {
+        skipped("only root has the kernel read images");
+        return;
+    }
+    let project = Project::of(Caller::Current, &format!("build: {{requires: [{TOOL}], script: x}}"));
+    for (backend, processes) in [("erofs", 0), ("fuse", 1), ("extract", 0)] {
+        project.gonto(&["mount", "build", "--backend", backend]).run().ends_with(0);
+        assert_eq!(project.processes("gonto").len(), processes, "{backend}");
+        assert_eq!(listed(&project, FOLDER), FILES);
+        let locks = fs::read_dir(project.path("state/register")).unwrap().map(|entry| entry.unwrap().path());
+        let locks = locks.filter(|path| path.to_string_lossy().contains("/mount-"));
+        let locks = locks.filter(|path| path.extension().is_some_and(|end| end == "lock")).count();
+        assert_eq!(locks, processes, "{backend}");
+        project.gonto(&["umount", "build"]).run().ends_with(0);
+        project.assert_clean();
+    }
+}
+
+/// Everything that was mounted is gone, or (what no restart leaves, but an image of a running system) still there.
+#[test]
+fn a_restart_of_the_system_is_cleared_away_by_the_next_command() {
+    for caller in mounting() {
+        for is_there in [true, false] {
+            let run = format!("build: {{requires: [{TOOL}], script: 'ls ROOT/{FOLDER}'}}");
+            for command in ["mount", "umount", "run"] {
+                let project = Project::of(caller, &run);
+                project.gonto(&["mount", "build"]).run().ends_with(0);
+                if !is_there {
+                    unmount_all(&project);
+                    project.assert_nothing_runs();
+                }
+                restart(&project);
+                let output = project.gonto(&[command, "build"]).run().ends_with(0);
+                let output =
+                    output.mentions(&format!("removed what a killed gonto had left at ROOT/{FOLDER}"));
+                match command {
+                    "mount" => {
+                        assert_eq!(listed(&project, FOLDER), FILES);
+                        project.gonto(&["umount", "build"]).run().ends_with(0);
+                    }
+                    "run" => drop(output.prints("bin\ncompiler\nlibrary\n")),
+                    _ => drop(output.mentions("nothing is mounted for build")),
+                }
+                project.assert_clean();
+            }
+        }
+    }
+}
+
+/// What the register says of the start of the system becomes another one.
+fn restart(project: &Project) {
+    let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let mut changed = 0;
+    for entry in fs::read_dir(project.path("state/register")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if text.contains(now.trim()) {
+            fs::write(&path, text.replace(now.trim(), "00000000-0000-4000-8000-000000000000")).unwrap();
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1);
+}
+
+/// As no command of gonto does it.
+fn unmount_all(project: &Project) {
+    let table = String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap()).into_owned();
+    let below = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let below: Vec<_> = below.filter(|path| path.starts_with(&*project.root.to_string_lossy())).collect();
+    for path in below.into_iter().rev() {
+        rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// At any moment, not only between two steps that are told.
+#[test]
+fn whenever_a_mount_is_killed_the_next_command_clears_it_away() {
+    for caller in mounting() {
+        let project = Project::of(caller, &format!("build: {{requires: [{TOOL}], script: x}}"));
+        project.gonto(&["pull", "build"]).run().ends_with(0);
+        let begun = std::time::Instant::now();
+        project.gonto(&["mount", "build"]).run().ends_with(0);
+        let takes = begun.elapsed();
+        project.gonto(&["umount", "build"]).run().ends_with(0);
+        for moment in 0..24 {
+            if moment % 3 == 0 {
+                // Some make an index, too.
+                let _ = fs::remove_dir_all(project.path("cache/.gonto/index"));
+            }
+            let mount = project.gonto(&["mount", "build"]).start();
+            std::thread::sleep(takes * moment / 24);
+            mount.signal(Signal::KILL);
+            mount.end();
+            project.gonto(&["umount", "build"]).run().ends_with(0);
+            project.assert_clean();
+        }
+        project.gonto(&["mount", "build"]).run().ends_with(0);
+        assert_eq!(listed(&project, FOLDER), FILES);
+        project.gonto(&["umount", "build"]).run().ends_with(0);
+        project.assert_clean();
+    }
+}
+
+#[test]
+fn a_mount_that_is_read_all_the_time_can_be_unmounted_in_between() {
+    for caller in mounting() {
+        let project = Project::of(caller, &format!("build: {{requires: [{TOOL}], script: x}}"));
+        project.gonto(&["mount", "build"]).run().ends_with(0);
+        let mut readers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut shell = Command::new("sh");
+                if caller == Caller::Ordinary {
+                    shell.uid(65534).gid(65534);
+                }
+                // Now and then it has nothing open.
+                let line = "while cat \"$1\"/library/* \"$1\"/bin/*; do sleep 0.02; done";
+                shell.args(["-c", line, "sh"]).arg(project.path(FOLDER));
+                shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        let unmounted = loop {
+            let output = project.gonto(&["umount", "build"]).run();
+            if output.status == 0 {
+                break output;
+            }
+            // It is as whole as before.
+            output.ends_with(1).mentions(&format!("cannot unmount ROOT/{FOLDER}"));
+        };
+        // They end when the files have gone.
+        for reader in &mut readers {
+            reader.wait().unwrap();
+        }
+        unmounted.mentions(&format!("  unmounted ROOT/{FOLDER}\n"));
+        project.assert_clean();
+    }
 }

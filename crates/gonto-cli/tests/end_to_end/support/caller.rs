@@ -13,8 +13,12 @@ const NOBODY: u32 = 65534;
 /// Every one of them must be able to do the main job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Caller {
-    /// Whoever runs the tests.
+    /// Whoever runs the tests. The kernel reads the images for root.
     Current,
+    /// Root, who has chosen FUSE.
+    RootByFuse,
+    /// Root, who has chosen to unpack.
+    RootUnpacking,
     /// An ordinary user; only root can run the program as somebody else.
     Ordinary,
     /// Root, where /dev/fuse does not work.
@@ -32,23 +36,43 @@ pub(crate) fn callers() -> Vec<Caller> {
     possible([Caller::Current, Caller::Ordinary])
 }
 
+/// The same, and root by the road that an ordinary user takes: for what depends on who reads the images.
+pub(crate) fn callers_by_roads() -> Vec<Caller> {
+    possible([Caller::Current, Caller::RootByFuse, Caller::Ordinary])
+}
+
 impl Caller {
-    /// All who are possible here.
+    /// All who are possible here, by every road.
     pub(crate) fn all() -> Vec<Caller> {
         possible([
             Caller::Current,
+            Caller::RootByFuse,
+            Caller::RootUnpacking,
             Caller::Ordinary,
-            Caller::RootWithoutFuse,
             Caller::OrdinaryWithoutFuse,
             Caller::OrdinaryInChroot,
             Caller::WithoutNamespaces,
         ])
     }
 
+    /// Says why, if not.
+    pub(crate) fn is_possible(self) -> bool {
+        !possible([self]).is_empty()
+    }
+
+    /// The road that this caller has chosen by a configuration.
+    pub(super) fn chosen(self) -> Option<&'static str> {
+        match self {
+            Self::RootByFuse => Some("fuse"),
+            Self::RootUnpacking => Some("extract"),
+            _ => None,
+        }
+    }
+
     /// The user to whom the files must be given.
     pub(super) fn other_user(self) -> Option<u32> {
         let other = match self {
-            Self::Current | Self::RootWithoutFuse => false,
+            Self::Current | Self::RootByFuse | Self::RootUnpacking | Self::RootWithoutFuse => false,
             Self::Ordinary | Self::OrdinaryWithoutFuse | Self::OrdinaryInChroot => true,
             Self::WithoutNamespaces => is_root(),
         };
@@ -76,7 +100,7 @@ impl Caller {
         let close_fuse = "closed=$(mktemp); chmod 0 $closed; mount --bind $closed /dev/fuse; rm $closed";
         let as_nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all";
         match self {
-            Self::Current => Command::new(program),
+            Self::Current | Self::RootByFuse | Self::RootUnpacking => Command::new(program),
             Self::Ordinary => as_user(Command::new(program)),
             Self::RootWithoutFuse => shell(&format!("{close_fuse}; exec \"$@\"")),
             Self::OrdinaryWithoutFuse => shell(&format!("{close_fuse}; exec {as_nobody} \"$@\"")),

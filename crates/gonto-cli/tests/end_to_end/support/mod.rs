@@ -8,10 +8,12 @@ mod caller;
 #[cfg(target_os = "linux")]
 mod leftovers;
 #[cfg(target_os = "linux")]
+pub(crate) mod reader;
+#[cfg(target_os = "linux")]
 mod server;
 
 #[cfg(target_os = "linux")]
-pub(crate) use caller::{Caller, callers, is_root};
+pub(crate) use caller::{Caller, callers, callers_by_roads, is_root};
 pub(crate) use program::Gonto;
 #[cfg(target_os = "linux")]
 pub(crate) use program::{Output, Running};

@@ -54,8 +54,19 @@ impl Project {
     /// The same, with another repository.
     pub(crate) fn configure_with(&self, repository: &str, targets: &str) {
         let targets = targets.trim_end().replace('\n', "\n  ").replace("ROOT", &self.root.to_string_lossy());
-        let settings = format!("gonto:\n  cache_dir: ../cache\n  repository: '{repository}'\n");
+        let mut settings = format!("gonto:\n  cache_dir: ../cache\n  repository: '{repository}'\n");
+        if let Some(backend) = self.backend() {
+            settings += &format!("  backend: {backend}\n");
+        }
         self.write("project/gonto.yaml", format!("{settings}targets:\n  {targets}\n"));
+    }
+
+    /// What the caller has chosen.
+    fn backend(&self) -> Option<&'static str> {
+        #[cfg(target_os = "linux")]
+        return self.caller.chosen();
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
@@ -83,6 +94,7 @@ impl Project {
     pub(crate) fn of(caller: Caller, targets: &str) -> Self {
         let mut project = Self::new(targets);
         project.caller = caller;
+        project.configure(targets);
         project.publish("tool", "1.0", &pebble());
         project
     }
