@@ -260,7 +260,7 @@ impl NewMount<'_> {
         let lower = self.plan(&upper, (&below.source, &source), By::Kernel)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         rustix::mount::move_mount(&below.mount, "", rustix::fs::CWD, &*lower, flags)?;
-        self.overlay_by_root(&lower, &upper, &source)
+        self.overlay_by_root(&lower, &upper, (&below.source, &source))
     }
 
     /// A server in the background serves the image.
@@ -290,12 +290,17 @@ impl NewMount<'_> {
         if let Ok(folder) = File::open(&lower) {
             fuse::read_ahead(folder.as_fd());
         }
-        self.overlay_by_root(&lower, &upper, &source)
+        self.overlay_by_root(&lower, &upper, (&source, &source))
     }
 
-    /// overlayfs by mount(2), or where that does not work the lower folder itself.
-    fn overlay_by_root(&self, lower: &Path, upper: &Upper, source: &str) -> io::Result<()> {
-        let folder = &self.entry.mount_point;
+    /// overlayfs by mount(2), or where that does not work the lower folder itself, which has the source `below` there, too.
+    fn overlay_by_root(
+        &mut self,
+        lower: &Path,
+        upper: &Upper,
+        (below, source): (&str, &str),
+    ) -> io::Result<()> {
+        let folder = self.entry.mount_point.clone();
         if self.options.layer.is_in_memory() {
             fs::create_dir_all(upper.folder())?;
             let data = std::ffi::CString::new(overlay::tmpfs_options(self.options.layer.limit()))?;
@@ -304,13 +309,18 @@ impl NewMount<'_> {
         let overlaid = upper.create().and_then(|()| {
             overlay::mount(lower, upper, false, |data| {
                 let data = std::ffi::CString::new(data.into_encoded_bytes())?;
-                Ok(rustix::mount::mount(source, &**folder, "overlay", HARMLESS, Some(data.as_c_str()))?)
+                Ok(rustix::mount::mount(source, &*folder, "overlay", HARMLESS, Some(data.as_c_str()))?)
             })
         });
         match overlaid {
             Err(error) if self.options.layer.limit().is_some() => return Err(error),
             Err(error) => {
-                rustix::mount::mount_bind(lower, &**folder)?;
+                let mut stack = self.mounted.stack.clone();
+                if let Some(Layer::Mount { source, .. }) = stack.last_mut() {
+                    below.clone_into(source);
+                }
+                self.record(stack)?;
+                rustix::mount::mount_bind(lower, &*folder)?;
                 self.tell_read_only(format!("overlayfs cannot be used: {error}"));
             }
             Ok(()) => {}
