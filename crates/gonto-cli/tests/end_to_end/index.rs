@@ -301,6 +301,24 @@ fn what_loop_devices_show_to_everybody_is_unmounted_with_them() {
     }
 }
 
+/// Where no layer can lie, the mount point shows what lies below it, by its name.
+#[test]
+fn what_is_mounted_for_everybody_from_a_read_only_cache_is_unmounted() {
+    for project in above() {
+        let backend = if project.caller == Caller::RootByFuse { "fuse" } else { "erofs" };
+        let script = format!(
+            "mount --bind ../cache ../cache; mount -o remount,bind,ro ../cache; \
+             \"$0\" mount build --backend {backend} 2>&1 | grep ' is read-only, because overlayfs cannot be used' >&2; \
+             \"$0\" mount build 2>&1 | grep ' is mounted tool' >&2; \
+             ls ../state/mnt/tool_v1.0_multi >../seen; \"$0\" umount build; \
+             ! grep -E '(state/lower|state/mnt)' /proc/self/mountinfo >&2"
+        );
+        run_above(&project, &script);
+        assert_eq!(project.read("seen"), WORKS);
+        project.assert_clean();
+    }
+}
+
 fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
