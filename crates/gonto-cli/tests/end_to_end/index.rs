@@ -135,6 +135,9 @@ fn another_image_of_the_same_name_size_and_time_is_indexed_anew() {
             assert!(indexed(&run(&project).prints(&format!("{name}\n"))), "{caller:?}");
             assert!(!indexed(&run(&project).prints(&format!("{name}\n"))), "{caller:?}");
             assert_indexes(&project, ONE);
+            // The same holds for unpacked files.
+            let unpacked = project.gonto(&["run", "build", "--backend", "extract"]).run();
+            unpacked.ends_with(0).prints(&format!("{name}\n"));
         }
     }
 }

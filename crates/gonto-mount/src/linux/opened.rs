@@ -378,20 +378,25 @@ fn read_tree(opened: &image_file::OpenImage, image: &Path) -> Result<FileTree, g
 impl LayerStamp {
     fn of(image: &ImageFile, path: &Path) -> io::Result<Self> {
         let metadata = image.file().metadata()?;
-        let size = image.size();
-        let mut ends = blake3::Hasher::new();
-        let mut buffer = vec![0; usize::try_from(ENDS.min(size)).map_err(io::Error::other)?];
-        for start in [0, size - buffer.len() as u64] {
-            image.read_at(&mut buffer, start)?;
-            ends.update(&buffer);
-        }
         Ok(Self {
             name: path.file_name().unwrap_or_default().into(),
-            size,
+            size: image.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            ends: ends.finalize().to_hex().to_string(),
+            ends: ends(image)?,
         })
     }
+}
+
+/// A digest of the first and last bytes of an image file, where containers keep their identity.
+pub(super) fn ends(image: &ImageFile) -> io::Result<String> {
+    let size = image.size();
+    let mut ends = blake3::Hasher::new();
+    let mut buffer = vec![0; usize::try_from(ENDS.min(size)).map_err(io::Error::other)?];
+    for start in [0, size - buffer.len() as u64] {
+        image.read_at(&mut buffer, start)?;
+        ends.update(&buffer);
+    }
+    Ok(ends.finalize().to_hex().to_string())
 }
 
 /// What the tree does not show as it is, and what cannot be read though the tree thought so.

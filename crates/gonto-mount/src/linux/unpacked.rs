@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! <cache_dir>/.gonto/trees/
-//!   lock                     held while a tree is made
-//!   <image>-<size>-<time>/       the files as they are in the image; lower folder of an overlay
-//!   <image>-<size>-<time>-ro/    the same without write permission; used as it is
-//!   .new-XXXXXX/                 being made; whoever holds the lock may remove it
+//!   lock                            held while a tree is made
+//!   <image>-<size>-<time>-<ends>/       the files as they are in the image; lower folder of an overlay
+//!   <image>-<size>-<time>-<ends>-ro/    the same without write permission; used as it is
+//!   .new-XXXXXX/                        being made; whoever holds the lock may remove it
 //! ```
 //!
-//! A tree appears by rename when it is whole. Size and time of the image are in its name, so a new image gets a new tree.
+//! A tree appears by rename when it is whole. Size and time of the image, and a digest of its first and last bytes, are in its name, so a new image gets a new tree.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use gonto_image::FileTree;
+use gonto_image::{FileTree, ImageFile};
 
 use super::folders::remove_tree;
 use super::lock;
-use super::opened::OpenImage;
+use super::opened::{self, OpenImage};
 use crate::unpack::{LeftOut, Plan, Unpacking};
 use crate::{Error, Interrupt, Notice, Options};
 
@@ -100,8 +100,9 @@ fn publish(files: &Path, finished: &Path, read_only: bool) -> io::Result<()> {
 fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
     let metadata = fs::metadata(image)?;
     let time = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let ends = opened::ends(&ImageFile::new(File::open(image)?)?)?;
     let name = image.file_name().unwrap_or_default().to_string_lossy();
-    Ok(format!("{name}-{:x}-{time:x}{}", metadata.len(), if read_only { "-ro" } else { "" }))
+    Ok(format!("{name}-{:x}-{time:x}-{}{}", metadata.len(), &ends[..16], if read_only { "-ro" } else { "" }))
 }
 
 /// What a killed gonto had not finished.
