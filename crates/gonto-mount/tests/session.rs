@@ -198,8 +198,12 @@ fn an_interrupt_stops_the_command() {
     };
     assert_eq!(stop(line, &twice).signal(), Some(9));
     // What the terminal has told the command is not told twice.
-    let line = "trap 'exit 9' INT; touch started; kill -INT $$; while :; do sleep 0.01; done";
-    assert_eq!(stop(line, &|interrupt| interrupt.raise(2, Reach::Terminal)).code(), Some(9));
+    let line = "trap 'exit 9' INT; touch started; until [ -e raised ]; do sleep 0.01; done; kill -INT $$; sleep 1000";
+    let typed = |interrupt: &Interrupt| {
+        interrupt.raise(2, Reach::Terminal);
+        fs::write(place.path("raised"), "").unwrap();
+    };
+    assert_eq!(stop(line, &typed).code(), Some(9));
 }
 
 #[test]

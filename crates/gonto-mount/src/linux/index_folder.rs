@@ -72,8 +72,8 @@ impl<'o> IndexFolder<'o> {
         self.check()?;
         let [everybodys, own] = self.candidates();
         let me = rustix::process::geteuid().as_raw();
-        // Two users would make it anew for each other, for ever.
-        let is_taken = fs::symlink_metadata(&everybodys).is_ok_and(|there| there.uid() != me);
+        // Two users would make it anew for each other, for ever. Root is trusted by all, so what root makes is everybody's.
+        let is_taken = me != 0 && fs::symlink_metadata(&everybodys).is_ok_and(|there| there.uid() != me);
         let kept = if is_taken { own } else { everybodys };
         let new = self.folder.join(format!(".new-{}", kept.file_name().unwrap_or_default().display()));
         let waiting = || self.options.notices.send(Notice::Waiting { activity: "indexes the image" });
