@@ -132,11 +132,19 @@ impl Bench {
         fs::create_dir_all(place).map_err(failed)?;
         let place = place.canonicalize().map_err(failed)?;
         remove_dead(&place, &interrupt);
-        let folder = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(&place);
         let mut bench = Self { folder: PathBuf::new(), made, interrupt, _held: None };
-        bench.folder = folder.map_err(failed)?.keep();
-        bench._held = folders::hold(&bench.folder).map_err(failed)?;
-        Ok(bench)
+        loop {
+            let folder = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(&place);
+            bench.folder = folder.map_err(failed)?.keep();
+            match folders::hold(&bench.folder) {
+                // Before it was held, another doctor has taken it for a dead one's.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                held => {
+                    bench._held = held.map_err(failed)?;
+                    return Ok(bench);
+                }
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
