@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index_folder::{IndexFolder, open_file, open_trusted};
 use super::served::Served;
+use super::stored_path::StoredPath;
 use crate::error::chain;
 use crate::image_file::{self, ParentSearch};
 use crate::{Error, Notice, Options};
@@ -58,7 +59,7 @@ pub(super) struct OpenIndex {
 #[derive(PartialEq, Eq, Serialize, Deserialize, Debug)]
 struct Stamp {
     /// The image; relative to the cache if it lies in there.
-    image: PathBuf,
+    image: StoredPath,
     /// The image files, the child first.
     layers: Vec<LayerStamp>,
     notes: Vec<StampedNote>,
@@ -68,7 +69,7 @@ struct Stamp {
 #[derive(PartialEq, Eq, Serialize, Deserialize, Debug)]
 struct LayerStamp {
     /// In the folder of the image.
-    name: PathBuf,
+    name: StoredPath,
     size: u64,
     /// Seconds since 1970 and nanoseconds.
     modified: (i64, i64),
@@ -221,8 +222,8 @@ impl<'o> OpenImage<'o> {
             Err(NotKept::Made(error)) => Err(error),
             Err(NotKept::Place(why)) => {
                 tracing::debug!(%why, "the index cannot be kept in the cache");
-                let unnamed = tempfile::tempfile_in(&self.options.state_dir)
-                    .map_err(|source| Error::State { path: self.options.state_dir.clone(), source })?;
+                let unnamed =
+                    tempfile::tempfile_in(&self.options.state_dir).map_err(|why| self.no_index(why))?;
                 self.make(&unnamed, LARGEST_UNNAMED)?;
                 self.open(unnamed).map_err(|why| self.no_index(why))
             }
@@ -285,7 +286,7 @@ impl<'o> OpenImage<'o> {
         for (file, path) in open.layers.iter().zip(&open.paths) {
             stamps.push(LayerStamp::of(file, path).map_err(|why| self.no_index(why))?);
         }
-        let image = self.file.strip_prefix(&self.options.cache_dir).unwrap_or(self.file).to_owned();
+        let image = self.file.strip_prefix(&self.options.cache_dir).unwrap_or(self.file).into();
         let stamp = |unindexed: &[Unindexed]| {
             let stamp = Stamp { image, layers: stamps, notes: notes(&open.tree, unindexed) };
             serde_json::to_vec(&stamp).unwrap_or_default()
@@ -379,7 +380,7 @@ impl LayerStamp {
     fn of(image: &ImageFile, path: &Path) -> io::Result<Self> {
         let metadata = image.file().metadata()?;
         Ok(Self {
-            name: path.file_name().unwrap_or_default().into(),
+            name: Path::new(path.file_name().unwrap_or_default()).into(),
             size: image.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             ends: ends(image)?,
