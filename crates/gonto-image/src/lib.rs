@@ -55,6 +55,7 @@
 //! | `ntfs` | records, attributes, runs, indexes, compressed units and chunks | NTFS 3.1 on-disk layout; \[MS-FSCC\] for reparse points and EAs |
 //! | [`compression`] | LZNT1, XPRESS-Huffman, LZX | \[MS-XCA\], \[MS-PATCH\] |
 //! | [`tree`](FileTree) | the file tree, links, named streams, extent maps, notes | |
+//! | [`index`] | the tree as an EROFS file system that points into the image files | Linux, fs/erofs/erofs_fs.h |
 //! | [`verify`](verify()) | whether everything in a volume agrees | |
 //! | [`create`](create()) | a folder becomes a volume, a disk, an image file | |
 //!

@@ -27,7 +27,7 @@
 //! [`Error`] says what cannot be done and why. What works, but not as one may expect, is a [`Notice`].
 //!
 //! # Unsafe code
-//! This is the only crate that starts processes by clone(2) and enters namespaces. Each unsafe block says why it is
+//! This is the only crate that starts processes by clone(2), enters namespaces, maps files into memory and asks for loop devices. Each unsafe block says why it is
 //! sound; the rules for the process between clone and exec are in `linux/init.rs`.
 
 #[cfg(target_os = "linux")]
@@ -67,7 +67,7 @@ pub use sys::{Mounts, Session, diagnose};
 pub struct Options {
     /// The state folder: mount points that the system chooses, and the register of mounts. Made when missing.
     pub state_dir: PathBuf,
-    /// The cache: what is written to images and what is unpacked lies in its `.gonto` folder.
+    /// The cache: indexes, what is written to images and what is unpacked lie in its `.gonto` folder.
     pub cache_dir: PathBuf,
     /// The road that images take.
     pub backend: Backend,
@@ -75,7 +75,7 @@ pub struct Options {
     pub layer: Layer,
     /// Receives what the user should know.
     pub notices: Notices,
-    /// Ends what takes long: commands, and the unpacking of an image.
+    /// Ends what takes long: commands, and the indexing or unpacking of an image.
     pub interrupt: Interrupt,
 }
 

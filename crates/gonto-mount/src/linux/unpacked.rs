@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! <cache_dir>/.gonto/trees/
-//!   lock                            held while a tree is made
+//!   lock                                held while a tree is made
 //!   <image>-<size>-<time>-<ends>/       the files as they are in the image; lower folder of an overlay
 //!   <image>-<size>-<time>-<ends>-ro/    the same without write permission; used as it is
 //!   .new-XXXXXX/                        being made; whoever holds the lock may remove it
 //! ```
 //!
-//! A tree appears by rename when it is whole. Size and time of the image, and a digest of its first and last bytes, are in its name, so a new image gets a new tree.
+//! A tree appears by rename when it is whole. Size and time of the image, and a digest of its first and last bytes, are in its
+//! name, so a new image gets a new tree.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -235,7 +235,7 @@ impl Layout<'_> {
         let (content, behind) = self.content(id, spoiled)?;
         let mut place = self.at.next_multiple_of(NID_UNIT);
         if content == Content::Inline && place % self.blocks.size + INODE + behind > self.blocks.size {
-            // What is inline must not cross the border of a block. The inode may, but up to Linux 6.12 a link cannot be read whose
+            // What is inline must not cross the border of a block. The inode may, but on some older kernels a link cannot be read whose
             // inode ends at the border.
             place = place.next_multiple_of(self.blocks.size);
         }
