@@ -1,15 +1,13 @@
 //! Windows: scripts run; images are not mounted yet.
 
-use std::io;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::process::ExitStatus;
 
 use crate::diagnosis::{Diagnosis, Outcome, RoadCheck};
-use crate::{Backend, Command, Error, Image, Interrupt, Options, Shown, Written};
-
-/// How long the end of a command may go unnoticed.
-const TICK: Duration = Duration::from_millis(20);
+use crate::{Backend, Command, Error, Image, Options, Shown, Written};
+use process::Processes;
 
 /// What cannot be done yet, by name.
 const MOUNTING: &str = "mounting an image";
@@ -17,16 +15,17 @@ const MOUNTING: &str = "mounting an image";
 /// The images and processes of one run. They end with it.
 #[derive(Debug)]
 pub struct Session {
-    options: Options,
+    processes: Processes,
 }
 
 impl Session {
     /// Starts a run.
     ///
     /// # Errors
-    /// None yet.
+    /// [`Error::Processes`].
     pub fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self { options })
+        let processes = Processes::new(options.interrupt).map_err(|source| Error::Processes { source })?;
+        Ok(Self { processes })
     }
 
     /// Mounting does not work on Windows yet.
@@ -42,20 +41,10 @@ impl Session {
     /// # Errors
     /// [`Error::Execute`] when it cannot be executed at all. How it ended is in the status.
     pub fn run(&self, command: &Command) -> Result<ExitStatus, Error> {
-        let [program, arguments @ ..] = command.arguments() else {
-            return Err(Error::Execute {
-                program: String::new(),
-                source: io::ErrorKind::InvalidInput.into(),
-            });
-        };
-        std::process::Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(command.environment().iter().map(|(name, value)| (name, value)))
-            .current_dir(command.directory())
-            .spawn()
-            .and_then(|child| wait(child, &self.options.interrupt))
-            .map_err(|source| Error::Execute { program: program.display().to_string(), source })
+        let program = || command.arguments().first().map(|program| program.display().to_string());
+        self.processes
+            .run(command)
+            .map_err(|source| Error::Execute { program: program().unwrap_or_default(), source })
     }
 
     /// Nothing is mounted, so nothing was written.
@@ -66,24 +55,6 @@ impl Session {
     /// Nothing is mounted, so nothing can fail.
     pub fn unmount_all(&mut self) -> Vec<Error> {
         Vec::new()
-    }
-}
-
-fn wait(mut child: Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
-    // The child has missed what was typed before.
-    let early = interrupt.times() > 0;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        // What was typed has reached the command as well, which may be cleaning up.
-        let patience = u32::from(interrupt.was_typed() && !early);
-        let raised = interrupt.times();
-        if raised > patience {
-            child.kill()?;
-            return child.wait();
-        }
-        interrupt.waker().wait(raised, TICK);
     }
 }
 
