@@ -16,7 +16,6 @@
 pub(crate) mod disk;
 mod error;
 mod files;
-pub(crate) mod identity;
 mod plan;
 mod read_ahead;
 mod sharing;
@@ -29,6 +28,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::identity::Identity;
 use crate::ntfs::write::boot::{Boot, SECTOR};
 use crate::partition::gpt::{self, PARTITION_START};
 use crate::tree::Timestamp;
@@ -38,7 +38,6 @@ pub use error::CreateError;
 pub use source::{Offender, Problem, contains};
 
 use disk::{DiskWriter, disk_size};
-use identity::Identity;
 use plan::Plan;
 use source::{Folder, Kind};
 use system::LEAST_FREE;

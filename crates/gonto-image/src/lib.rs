@@ -71,6 +71,7 @@ mod create;
 mod error;
 mod filesystem;
 mod guid;
+mod identity;
 pub mod index;
 mod irregularity;
 mod layer;

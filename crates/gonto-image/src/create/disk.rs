@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::iter;
 
-use super::identity::Identity;
 use super::sharing::Sharing;
+use crate::identity::Identity;
 use crate::source::{read_exact_at, write_all_at};
 use crate::{vhd, vhdx};
 

@@ -13,7 +13,7 @@ use super::format::{
 };
 use super::table::ABSENT;
 use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
-use crate::create::identity::Identity;
+use crate::identity::Identity;
 use crate::source::write_all_at;
 
 /// How many bytes a disk has that holds at least `needed` bytes, and that every reader takes for as big: its geometry is exact,

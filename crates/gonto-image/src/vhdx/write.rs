@@ -22,7 +22,7 @@ use super::format::{
 };
 pub(crate) use super::metadata::BIGGEST_DISK;
 use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
-use crate::create::identity::Identity;
+use crate::identity::Identity;
 use crate::source::write_all_at;
 
 const BLOCK_SIZE: u32 = 2 << 20;

@@ -10,7 +10,7 @@ use super::super::mbr::BootRecord;
 use super::{Entry, Header, SIGNATURE};
 use crate::crc::crc32;
 use crate::create::disk::DiskWriter;
-use crate::create::identity::Identity;
+use crate::identity::Identity;
 
 /// Partitions begin and end at multiples of this, as those of Windows and everybody else do.
 pub(crate) const ALIGNMENT: u64 = 1 << 20;
