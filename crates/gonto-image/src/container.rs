@@ -143,6 +143,11 @@ impl VirtualDisk {
         &self.layers
     }
 
+    /// The image itself.
+    pub(crate) fn layer(&self) -> &Layer {
+        &self.layers[0]
+    }
+
     /// Bytes of a sector, 512 or 4096, as partition tables count; raw disks do not tell.
     #[must_use]
     pub fn sector_size(&self) -> Option<u32> {

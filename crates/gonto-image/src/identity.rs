@@ -2,13 +2,18 @@
 
 use crate::guid::Guid;
 
-/// The digest of all that an image contains. Whatever has to be unique in an image derives from it, so that the same content
-/// always makes the same image.
+/// What everything derives from that has to be unique in a new image, so that the same makes the same image: the digest of all
+/// that an image contains, or chance and the parent for a differencing child, which contains nothing.
 pub(crate) struct Identity([u8; 32]);
 
 impl Identity {
     pub(crate) fn new(digest: [u8; 32]) -> Self {
         Self(digest)
+    }
+
+    /// That of a child. The children of several parents may be given the same seed, and are others all the same.
+    pub(crate) fn of_child(seed: &[u8; 32], parent: Guid) -> Self {
+        Self(blake3::keyed_hash(seed, &parent.to_bytes()).into())
     }
 
     /// An identifier of version 8 (RFC 9562, 5.8), whose other bits are free.
@@ -22,6 +27,14 @@ impl Identity {
     /// A number that is never 0, which stands for none.
     pub(crate) fn number(&self, purpose: &str) -> u64 {
         u64::from_be_bytes(self.derived(purpose)).max(1)
+    }
+
+    /// A signature for a disk that had the signature `old`: another one, and not 0, which stands for none.
+    pub(crate) fn signature(&self, purpose: &str, old: u32) -> u32 {
+        match u32::from_be_bytes(self.derived(purpose)) {
+            new if new != 0 && new != old => new,
+            _ => old.wrapping_add(1).max(1),
+        }
     }
 
     /// Bytes that are others for each purpose.
@@ -45,6 +58,23 @@ mod tests {
         assert_ne!(one.guid("disk"), other.guid("disk"));
         assert_eq!(one.number("serial"), Identity::new([1; 32]).number("serial"));
         assert_ne!(one.number("serial"), other.number("serial"));
+    }
+
+    #[test]
+    fn children_differ_by_their_seed_and_by_their_parent() {
+        let (one, other) = (Guid::from_digits(1), Guid::from_digits(2));
+        let disk = |seed, parent| Identity::of_child(&[seed; 32], parent).guid("disk");
+        assert_eq!(disk(1, one), disk(1, one));
+        assert_ne!(disk(1, one), disk(2, one));
+        assert_ne!(disk(1, one), disk(1, other));
+    }
+
+    #[test]
+    fn a_signature_is_never_the_old_one() {
+        let identity = Identity::new([3; 32]);
+        let usual = identity.signature("disk", 0);
+        assert_eq!(identity.signature("disk", 77), usual);
+        assert_eq!(identity.signature("disk", usual), usual.wrapping_add(1));
     }
 
     /// The digits of version and variant, as RFC 9562 writes them.

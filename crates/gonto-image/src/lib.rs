@@ -2,7 +2,8 @@
 //!
 //! A gigantic toolchain is one file, made on Windows: a virtual disk, on it a partition, in it NTFS. This crate opens
 //! such a file and answers what a file system is asked: which names a directory holds, what a file is, which bytes it
-//! contains. It also makes such files, of folders ([`create()`]); an image that exists it never writes to.
+//! contains. It also makes such files: of folders ([`create()`]), and differencing children, by which Windows attaches an image
+//! that stays as it is ([`create_child()`]). An image that exists it never writes to.
 //!
 //! ```no_run
 //! use std::{fs::File, sync::Arc};
@@ -58,12 +59,17 @@
 //! | [`index`] | the tree as an EROFS file system that points into the image files | Linux, fs/erofs/erofs_fs.h |
 //! | [`verify`](verify()) | whether everything in a volume agrees | |
 //! | [`create`](create()) | a folder becomes a volume, a disk, an image file | |
+//! | [`child`](create_child()) | a differencing child with another identity | |
+//! | `changes` | the sectors that a child holds | |
+//! | `identity` | what has to be unique in a new image | RFC 9562 |
 //!
 //! # What is absent
 //! No path of the host but the folder that an image is made of, no network, no clock, no environment, no logging, no async, no
 //! unsafe code.
 #![forbid(unsafe_code)]
 
+mod changes;
+mod child;
 pub mod compression;
 mod container;
 mod crc;
@@ -87,6 +93,7 @@ mod verify;
 mod vhd;
 mod vhdx;
 
+pub use child::{Child, ChildError, LONGEST_PARENT_PATH, NewChild, ParentPath, ParentPaths, create_child};
 pub use container::{Container, VirtualDisk};
 pub use create::{
     CreateError, Created, Event, LONGEST_LABEL, NewContainer, NewImage, Offender, Problem, contains, create,

@@ -12,6 +12,9 @@ use crate::source::ReadAt;
 pub(crate) mod gpt;
 mod kind;
 mod mbr;
+mod renew;
+
+pub(crate) use renew::{Renewed, renew};
 
 pub use kind::{PartitionKind, Role};
 

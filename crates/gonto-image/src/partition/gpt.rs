@@ -11,8 +11,10 @@ use crate::irregularity::Irregularity;
 use crate::options::Options;
 use crate::source::ReadAt;
 
+mod renew;
 mod write;
 
+pub(super) use renew::{partition_id, renew};
 pub(crate) use write::{ALIGNMENT, PARTITION_START, ROOM_BEHIND, write};
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";
@@ -106,8 +108,7 @@ pub(super) fn read(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Option
             Ok(found) => return Ok(found.table(sector_size, Vec::new())),
             Err(problem) => problem,
         };
-        let end = disk.size().checked_sub(sector).map(|at| at / sector * sector);
-        for at in [end, alternate(disk, sector)?].into_iter().flatten() {
+        for at in backups(disk, sector)? {
             if let Ok(found) = read_one(disk, &Place { at, ..primary })? {
                 let used = Irregularity::CopyUsed { what: PRIMARY, offset: sector, problem: problem.told() };
                 return Ok(found.table(sector_size, vec![used]));
@@ -128,6 +129,13 @@ pub(super) fn read(disk: &dyn ReadAt, sector_size: Option<u32>, options: &Option
         Some((at, problem)) => Err(problem.into_error(at)),
         None => Ok(Table::none()),
     }
+}
+
+/// Where the backup may be: at the end of the disk, or where the primary header says.
+fn backups(disk: &dyn ReadAt, sector: u64) -> Result<impl Iterator<Item = u64>, Error> {
+    let end = disk.size().checked_sub(sector).map(|at| at / sector * sector);
+    let alternate = alternate(disk, sector)?.filter(|at| Some(*at) != end);
+    Ok(end.into_iter().chain(alternate))
 }
 
 /// Where a damaged primary header says that the backup is: on a disk that was made bigger, that is not its end.
@@ -201,6 +209,22 @@ impl Found {
 }
 
 fn read_one(disk: &dyn ReadAt, place: &Place) -> Result<Result<Found, Problem>, Error> {
+    Ok(load(disk, place)?.map(|copy| {
+        let (partitions, irregularities) = partitions(&copy.entries, &copy.array, place.sector);
+        Found { disk_guid: Guid::from_bytes(copy.header.disk_guid), partitions, irregularities }
+    }))
+}
+
+/// A header that holds and its entries, as they lie on the disk.
+struct Copy {
+    /// The sector of the header.
+    bytes: Vec<u8>,
+    header: Header,
+    array: EntryArray,
+    entries: Vec<u8>,
+}
+
+fn load(disk: &dyn ReadAt, place: &Place) -> Result<Result<Copy, Problem>, Error> {
     let Place { at, sector, check } = *place;
     if at.checked_add(sector).is_none_or(|end| end > disk.size()) {
         return Ok(Err(Problem::Mismatch(Mismatch::new(0, "a GPT header", "the end of the disk"))));
@@ -218,8 +242,7 @@ fn read_one(disk: &dyn ReadAt, place: &Place) -> Result<Result<Found, Problem>, 
         let at = std::mem::offset_of!(Header, partition_entry_array_crc32);
         return Ok(Err(Problem::Entries(WrongChecksum { at, expected, found })));
     }
-    let (partitions, irregularities) = partitions(&entries, &array, sector);
-    Ok(Ok(Found { disk_guid: Guid::from_bytes(header.disk_guid), partitions, irregularities }))
+    Ok(Ok(Copy { bytes, header, array, entries }))
 }
 
 /// Where the entries lie.

@@ -4,7 +4,9 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::{DiskId, Partition, PartitionKind, Scheme, Table, read_part};
+use crate::changes::Changes;
 use crate::error::{Error, Mismatch};
+use crate::identity::Identity;
 use crate::irregularity::Irregularity;
 use crate::source::ReadAt;
 
@@ -29,6 +31,7 @@ pub(super) struct BootRecord {
 }
 const _: () = assert!(size_of::<BootRecord>() == 512);
 
+const DISK_SIGNATURE_AT: usize = std::mem::offset_of!(BootRecord, disk_signature);
 const ENTRIES_AT: usize = std::mem::offset_of!(BootRecord, entries);
 const SIGNATURE_AT: usize = std::mem::offset_of!(BootRecord, signature);
 
@@ -91,6 +94,25 @@ impl BootRecord {
     /// Whether it also describes partitions that a GPT does, for systems that do not know one.
     pub(super) fn is_hybrid(&self) -> bool {
         self.is_protective() && self.entries.iter().any(|entry| !matches!(entry.kind, 0 | 0xee))
+    }
+
+    /// Gives the disk another signature. Windows tells partitions apart by that and by where they begin.
+    pub(super) fn renew(
+        &self,
+        volume: &Partition,
+        identity: &Identity,
+        changes: &mut Changes<'_>,
+    ) -> Result<u32, Error> {
+        let signature = identity.signature("disk", self.disk_signature.get());
+        let at = DISK_SIGNATURE_AT as u64;
+        let bytes = signature.to_le_bytes();
+        if volume.start < at + bytes.len() as u64 {
+            let expected = format!("partition {} behind the boot record", volume.number);
+            let found = format!("one from byte {} on", volume.start);
+            return Err(Mismatch::new(0, expected, found).in_partition_table("MBR", volume.entry));
+        }
+        changes.put(&bytes, at)?;
+        Ok(signature)
     }
 
     /// The primary partitions, and the logical ones as far as their chain can be followed.

@@ -166,6 +166,16 @@ pub(super) struct ParentLocator {
 }
 const _: () = assert!(size_of::<ParentLocator>() == 24);
 
+impl ParentLocator {
+    pub(super) const UNUSED: Self = Self {
+        platform_code: [0; 4],
+        data_space: U32::ZERO,
+        data_length: U32::ZERO,
+        reserved: U32::ZERO,
+        data_offset: U64::ZERO,
+    };
+}
+
 /// The checksum is the one's complement of the sum of all bytes, its own field taken as zero.
 fn verify_checksum(bytes: &[u8], at: usize, found: u32) -> Result<(), WrongChecksum> {
     let expected = checksum(bytes, at);

@@ -1,4 +1,4 @@
-//! VHDs that are made here, fixed and dynamic ones.
+//! VHDs that are made here: fixed and dynamic ones, and children of others.
 
 use std::fs::File;
 use std::io;
@@ -15,6 +15,10 @@ use super::table::ABSENT;
 use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
 use crate::identity::Identity;
 use crate::source::write_all_at;
+
+mod child;
+
+pub(crate) use child::write as write_child;
 
 /// How many bytes a disk has that holds at least `needed` bytes, and that every reader takes for as big: its geometry is exact,
 /// or ends where all geometries end, so that nobody believes it. It is a multiple of 4 KiB. `None` when that is too much.
@@ -138,23 +142,27 @@ impl Layout for Dynamic {
 
     fn finish(&mut self, file: &File, size: u64, identity: &Identity, time: u32) -> io::Result<()> {
         let footer = footer(DiskType::Dynamic, size, identity, time);
-        let header = DynamicHeader {
-            cookie: HEADER_COOKIE,
-            data_offset: u64::MAX.into(),
-            table_offset: TABLE_AT.into(),
-            header_version: VERSION_1_0.into(),
-            max_table_entries: u32::try_from(size.div_ceil(self.block_size()))
-                .map_err(|_| too_big(NewContainer::DynamicVhd))?
-                .into(),
-            block_size: BLOCK_SIZE.into(),
-            ..DynamicHeader::new_zeroed()
-        };
+        let header = header(size, TABLE_AT)?;
         let table: Vec<u8> = self.table.iter().flat_map(|sector| sector.to_be_bytes()).collect();
         write_all_at(file, footer.as_bytes(), 0)?;
         write_all_at(file, header.sealed().as_bytes(), HEADER_AT)?;
         write_all_at(file, &table, TABLE_AT)?;
         write_all_at(file, footer.as_bytes(), self.end)
     }
+}
+
+/// The header of a disk of `size` bytes whose block table begins at the byte `table_at`.
+fn header(size: u64, table_at: u64) -> io::Result<DynamicHeader> {
+    let entries = u32::try_from(size.div_ceil(u64::from(BLOCK_SIZE)));
+    Ok(DynamicHeader {
+        cookie: HEADER_COOKIE,
+        data_offset: u64::MAX.into(),
+        table_offset: table_at.into(),
+        header_version: VERSION_1_0.into(),
+        max_table_entries: entries.map_err(|_| too_big(NewContainer::DynamicVhd))?.into(),
+        block_size: BLOCK_SIZE.into(),
+        ..DynamicHeader::new_zeroed()
+    })
 }
 
 fn footer(disk_type: DiskType, size: u64, identity: &Identity, time: u32) -> Footer {

@@ -1,4 +1,4 @@
-//! Dynamic VHDXs that are made here.
+//! VHDXs that are made here: dynamic ones, and children of others.
 //!
 //! ```text
 //! 0                1 MiB   2 MiB      3 MiB
@@ -16,14 +16,18 @@ use super::creator::GONTO;
 use super::format::{
     BAT_REGION, FILE_PARAMETERS, FILE_SIGNATURE, FileParameters, FileTypeIdentifier, HEADER_PLACES,
     HEADER_SECTION, HEADER_SIGNATURE, Header, IS_OF_DISK, IS_REQUIRED, LOGICAL_SECTOR_SIZE, METADATA_REGION,
-    METADATA_SIGNATURE, METADATA_TABLE_SIZE, MIB, MetadataEntry, MetadataTableHeader, PHYSICAL_SECTOR_SIZE,
-    REGION_TABLE_PLACES, REGION_TABLE_SIGNATURE, REGION_TABLE_SIZE, RegionEntry, RegionTableHeader,
-    SECTORS_PER_BITMAP, VIRTUAL_DISK_ID, VIRTUAL_DISK_SIZE, state,
+    METADATA_SIGNATURE, METADATA_TABLE_SIZE, MIB, MetadataEntry, MetadataTableHeader, PARENT_LOCATOR,
+    PHYSICAL_SECTOR_SIZE, REGION_TABLE_PLACES, REGION_TABLE_SIGNATURE, REGION_TABLE_SIZE, RegionEntry,
+    RegionTableHeader, SECTORS_PER_BITMAP, VIRTUAL_DISK_ID, VIRTUAL_DISK_SIZE, state,
 };
 pub(crate) use super::metadata::BIGGEST_DISK;
 use crate::create::disk::{Layout, NewContainer, WRITER_VERSION, too_big};
 use crate::identity::Identity;
 use crate::source::write_all_at;
+
+mod child;
+
+pub(crate) use child::write as write_child;
 
 const BLOCK_SIZE: u32 = 2 << 20;
 const SECTOR_SIZE: u32 = 512;
@@ -86,15 +90,10 @@ impl Layout for Blocks {
 
     fn finish(&mut self, file: &File, size: u64, identity: &Identity, _: u32) -> io::Result<()> {
         file.set_len(self.end)?;
-        write_all_at(file, identifier().as_bytes(), 0)?;
-        for (place, sequence_number) in HEADER_PLACES.into_iter().zip(1..) {
-            write_all_at(file, header(identity, sequence_number).as_bytes(), place)?;
-        }
-        let regions = region_table(size);
-        for place in REGION_TABLE_PLACES {
-            write_all_at(file, &regions, place)?;
-        }
-        write_all_at(file, &metadata(size, identity), METADATA_AT)?;
+        write_header_section(file, identity, block_table_size(size))?;
+        let facts =
+            Facts { flags: 0, block_size: BLOCK_SIZE, disk_size: size, logical: SECTOR_SIZE, physical: 4096 };
+        write_all_at(file, &metadata(&facts, identity, None), METADATA_AT)?;
         for (blocks, chunk) in self.table.chunks(CHUNK_RATIO as usize).zip(0..) {
             if blocks.iter().any(|entry| *entry != NOT_PRESENT) {
                 let entries: Vec<u8> = blocks.iter().flat_map(|entry| entry.to_le_bytes()).collect();
@@ -103,6 +102,16 @@ impl Layout for Blocks {
         }
         Ok(())
     }
+}
+
+/// All that lies before the log. The block table has `block_table_size` bytes.
+fn write_header_section(file: &File, identity: &Identity, block_table_size: u64) -> io::Result<()> {
+    write_all_at(file, identifier().as_bytes(), 0)?;
+    for (place, sequence_number) in HEADER_PLACES.into_iter().zip(1..) {
+        write_all_at(file, header(identity, sequence_number).as_bytes(), place)?;
+    }
+    let regions = region_table(block_table_size);
+    REGION_TABLE_PLACES.into_iter().try_for_each(|place| write_all_at(file, &regions, place))
 }
 
 fn identifier() -> FileTypeIdentifier {
@@ -130,7 +139,7 @@ fn header(identity: &Identity, sequence_number: u64) -> Header {
 }
 
 /// [MS-VHDX] 2.2.3.
-fn region_table(disk_size: u64) -> Vec<u8> {
+fn region_table(block_table_size: u64) -> Vec<u8> {
     let region = |guid, offset: u64, length: u64| RegionEntry {
         guid,
         file_offset: offset.into(),
@@ -138,10 +147,8 @@ fn region_table(disk_size: u64) -> Vec<u8> {
         length: u32::try_from(length).unwrap_or(u32::MAX).into(),
         required: 1.into(),
     };
-    let entries = [
-        region(BAT_REGION, BLOCK_TABLE_AT, block_table_size(disk_size)),
-        region(METADATA_REGION, METADATA_AT, MIB),
-    ];
+    let entries =
+        [region(BAT_REGION, BLOCK_TABLE_AT, block_table_size), region(METADATA_REGION, METADATA_AT, MIB)];
     let header = RegionTableHeader {
         signature: REGION_TABLE_SIGNATURE,
         entry_count: 2.into(),
@@ -153,31 +160,40 @@ fn region_table(disk_size: u64) -> Vec<u8> {
     table
 }
 
-/// What is required of every disk.
-const ITEMS: u16 = 5;
+/// What the metadata say of a disk.
+struct Facts {
+    flags: u32,
+    block_size: u32,
+    disk_size: u64,
+    /// Bytes of a logical sector.
+    logical: u32,
+    /// Bytes of a physical sector.
+    physical: u32,
+}
 
-/// The metadata table and its items ([MS-VHDX] 2.6).
-fn metadata(disk_size: u64, identity: &Identity) -> Vec<u8> {
-    let parameters = FileParameters { block_size: BLOCK_SIZE.into(), flags: 0.into() };
-    let (disk_size, disk_id) = (U64::new(disk_size), identity.guid("disk"));
-    let (logical, physical) = (U32::new(SECTOR_SIZE), U32::new(4096));
+/// The metadata table and its items ([MS-VHDX] 2.6): those that are required of every disk, and the parent locator of a child.
+fn metadata(facts: &Facts, identity: &Identity, parent: Option<&[u8]>) -> Vec<u8> {
+    let parameters = FileParameters { block_size: facts.block_size.into(), flags: facts.flags.into() };
+    let (disk_size, disk_id) = (U64::new(facts.disk_size), identity.guid("disk"));
+    let (logical, physical) = (U32::new(facts.logical), U32::new(facts.physical));
     let of_disk = IS_OF_DISK | IS_REQUIRED;
-    let items: [_; ITEMS as usize] = [
+    let items = [
         (FILE_PARAMETERS, IS_REQUIRED, parameters.as_bytes()),
         (VIRTUAL_DISK_SIZE, of_disk, disk_size.as_bytes()),
         (VIRTUAL_DISK_ID, of_disk, disk_id.as_bytes()),
         (LOGICAL_SECTOR_SIZE, of_disk, logical.as_bytes()),
         (PHYSICAL_SECTOR_SIZE, of_disk, physical.as_bytes()),
     ];
+    let parent = parent.map(|locator| (PARENT_LOCATOR, IS_REQUIRED, locator));
     let (mut entries, mut bytes) = (Vec::new(), vec![0; METADATA_TABLE_SIZE as usize]);
-    for (item_id, flags, item) in items {
+    for (item_id, flags, item) in items.into_iter().chain(parent) {
         let (offset, length) = (in_32_bits(bytes.len()), in_32_bits(item.len()));
         entries.push(MetadataEntry { item_id, offset, length, flags: flags.into(), reserved: 0.into() });
         bytes.extend(item);
     }
     let header = MetadataTableHeader {
         signature: METADATA_SIGNATURE,
-        entry_count: ITEMS.into(),
+        entry_count: u16::try_from(entries.len()).unwrap_or(u16::MAX).into(),
         ..MetadataTableHeader::new_zeroed()
     };
     let table = [header.as_bytes(), entries.as_bytes()].concat();
