@@ -6,6 +6,7 @@
 //! Only the system's root may do this, as the kernel has to trust what it reads. It can: the index is our own, and of the image
 //! only content is read.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -30,8 +31,10 @@ pub(super) struct Detached {
 /// # Errors
 /// What the kernel says, in words where it has some.
 pub(super) fn mount(open: &OpenIndex) -> io::Result<Detached> {
-    // The very files that were looked at, whatever their names lead to by now.
-    let of_process = |fd: &dyn AsRawFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // The very files that were looked at, whatever their names lead to by now. Not by way of `self`: the name is what tells the mount
+    // from one of another gonto.
+    let process = fs::read_link("/proc/self")?;
+    let of_process = |fd: &dyn AsRawFd| format!("/proc/{}/fd/{}", process.display(), fd.as_raw_fd());
     let devices = devices(open).map(|device| of_process(device.file())).collect();
     match by_names(of_process(&open.file), devices) {
         Err(error) if error.raw_os_error() == Some(Errno::NOTBLK.raw_os_error()) => {
