@@ -103,7 +103,7 @@ fn backend() -> impl TypedValueParser<Value = Backend> {
 /// They go before `gonto.layer` and `gonto.layer_limit` of the configuration.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct LayerArguments {
-    /// Keep what is written to images on the file system of the cache, or in memory
+    /// Keep what is written to images on the file system of the cache or in memory, or let nothing be written
     #[arg(long, value_name = "PLACE")]
     layer: Option<Place>,
 
@@ -116,6 +116,7 @@ pub(crate) struct LayerArguments {
 enum Place {
     Cache,
     Memory,
+    None,
 }
 
 impl LayerArguments {
@@ -126,9 +127,14 @@ impl LayerArguments {
                 ErrorKind::ArgumentConflict,
                 "--layer-limit needs --layer memory: the file system of the cache keeps no limit",
             )),
+            (Some(Place::None), Some(_)) => Err(Arguments::command().error(
+                ErrorKind::ArgumentConflict,
+                "--layer-limit needs --layer memory: with --layer none, nothing is written that could be limited",
+            )),
             (_, limit @ Some(_)) => Ok(Layer::Memory { limit }),
             (Some(Place::Cache), None) => Ok(Layer::Cache),
             (Some(Place::Memory), None) => Ok(Layer::Memory { limit: configured.limit() }),
+            (Some(Place::None), None) => Ok(Layer::None),
             (None, None) => Ok(configured),
         }
     }
@@ -161,5 +167,10 @@ mod tests {
         assert_eq!(over(None, 7, Layer::Cache), Some(limited(7)));
         assert_eq!(over(Some(Place::Memory), 7, limited(5)), Some(limited(7)));
         assert_eq!(over(Some(Place::Cache), 7, limited(5)), None);
+        assert_eq!(over(Some(Place::None), 0, limited(5)), Some(Layer::None));
+        assert_eq!(over(Some(Place::None), 7, Layer::Cache), None);
+        assert_eq!(over(None, 0, Layer::None), Some(Layer::None));
+        assert_eq!(over(None, 7, Layer::None), Some(limited(7)));
+        assert_eq!(over(Some(Place::Memory), 0, Layer::None), Some(limited(0)));
     }
 }

@@ -208,6 +208,8 @@ fn wrote(mount_point: &str, written: &Written) {
     }
     if written.full {
         let (what, remedy) = match written.layer {
+            // Nothing is written there.
+            Layer::None => return,
             Layer::Cache => (
                 "the cache's file system",
                 "make room there, or keep the writes in memory (--layer memory)".to_owned(),

@@ -1,4 +1,5 @@
-//! The writable layer above an image: where it lies, and what was written to it. It is thrown away with the mount.
+//! The writable layer above an image: whether there is one, where it lies, and what was written to it. It is thrown away with the
+//! mount.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ pub enum Layer {
         /// None: half of the memory. Where a limit cannot be kept, nothing is mounted.
         limit: Option<NonZeroU64>,
     },
+    /// Nowhere: the image can only be read, and nothing lies between it and who reads it. Where root cannot be
+    /// kept from writing, it writes to a copy.
+    None,
 }
 
 impl Layer {
@@ -28,7 +32,7 @@ impl Layer {
     #[must_use]
     pub fn limit(self) -> Option<NonZeroU64> {
         match self {
-            Self::Cache => None,
+            Self::Cache | Self::None => None,
             Self::Memory { limit } => limit,
         }
     }

@@ -21,7 +21,8 @@
 //! | FUSE by fusermount3 | fusermount3 | nowhere, or fuse-overlayfs |
 //! | unpacked files | nothing | a clone where the file system shares blocks, else nowhere |
 //!
-//! [`Layer`] tells where overlayfs keeps what is written. Only the kernel's overlayfs can be told to keep it in memory.
+//! [`Layer`] tells where overlayfs keeps what is written. Only the kernel's overlayfs can be told to keep it in memory. With
+//! [`Layer::None`] writes go nowhere, whatever the road.
 //!
 //! # Errors
 //! [`Error`] says what cannot be done and why. What works, but not as one may expect, is a [`Notice`].
@@ -71,7 +72,7 @@ pub struct Options {
     pub cache_dir: PathBuf,
     /// The road that images take.
     pub backend: Backend,
-    /// Where what is written to images lies.
+    /// Where what is written to images lies, if anything may be.
     pub layer: Layer,
     /// Receives what the user should know.
     pub notices: Notices,

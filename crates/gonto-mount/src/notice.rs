@@ -32,6 +32,13 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// The folder should be read only, and can be written. What is written there is no part of the image all the same.
+    Writable {
+        /// The mount point.
+        mount_point: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A run has no mounts of its own: all processes see this one.
     Shared {
         /// The mount point.
@@ -79,6 +86,9 @@ impl fmt::Display for Notice {
             Self::Waiting { activity } => write!(f, "waiting for another gonto that {activity}"),
             Self::ReadOnly { mount_point, reason } => {
                 write!(f, "{} is read-only, because {reason}", mount_point.display())
+            }
+            Self::Writable { mount_point, reason } => {
+                write!(f, "{} can be written, because {reason}", mount_point.display())
             }
             Self::Shared { mount_point, reason } => write!(
                 f,

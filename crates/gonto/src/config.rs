@@ -122,7 +122,7 @@ fn check(found: &Found, surroundings: &Surroundings<'_>, report: Report) -> Resu
     let start = start_of(found);
     let root =
         Node { value: Value::Mapping(merged), place: start.clone(), plain: false, height: 0, weight: 0 };
-    let config = config(&root, start, Context { report: &report, incomplete }, surroundings);
+    let config = config(&root, start, Context { report: &report, found, incomplete }, surroundings);
     let failed = report.has_errors();
     let diagnostics = report.into_diagnostics();
     match config {

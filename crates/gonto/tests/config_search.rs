@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use gonto::Layer;
 use gonto::config::{Config, ConfigError, Loaded, Search};
 use tempfile::TempDir;
 
@@ -151,6 +153,45 @@ fn relative_paths_are_meant_from_the_file_that_sets_them() {
     let same = |path: PathBuf| path.canonicalize().unwrap();
     assert_eq!(same(gonto.repository.clone().into()), same(folders.path("images")));
     assert!(gonto.repository.ends_with('/'));
+}
+
+/// Two keys that are one setting: a limit for all projects does not forbid a project another layer.
+#[test]
+fn what_a_later_file_says_of_the_layer_goes_before_an_earlier_limit() {
+    let limited = |bytes| Layer::Memory { limit: NonZeroU64::new(bytes) };
+    let cases = [
+        ("layer_limit: 8", "layer: cache", limited(8), Layer::Cache),
+        ("layer_limit: 8", "layer: none", limited(8), Layer::None),
+        ("layer: memory, layer_limit: 8", "layer: none", limited(8), Layer::None),
+        ("layer_limit: 8", "layer: memory", limited(8), limited(8)),
+        ("layer: cache", "layer_limit: 8", Layer::Cache, limited(8)),
+        ("layer: none", "layer_limit: 8", Layer::None, limited(8)),
+        ("layer: none", "layer: memory, layer_limit: 8", Layer::None, limited(8)),
+    ];
+    for (earlier, later, alone, merged) in cases {
+        let first = format!("gonto: {{cache_dir: /c, repository: http://x, {earlier}}}\ntargets: {{}}\n");
+        let second = format!("gonto: {{{later}}}\n");
+        let mut folders = Folders::new(&[("home/gonto.yaml", &first), ("current/gonto.yaml", &second)]);
+        assert_eq!(folders.load().unwrap().config.gonto.layer, merged, "{earlier}, then {later}");
+        // The current folder is the home folder: one file, which is searched twice.
+        folders.search.directory = folders.path("home");
+        assert_eq!(folders.load().unwrap().config.gonto.layer, alone, "{earlier}");
+    }
+    // One file that says both contradicts itself, whatever another one says.
+    let first = format!("{GONTO}targets: {{}}\n").replace("http://x", "http://x, layer: memory");
+    for layer in ["cache", "none"] {
+        let second = format!("gonto: {{layer: {layer}, layer_limit: 8}}\n");
+        let folders = Folders::new(&[("home/gonto.yaml", &first), ("current/gonto.yaml", &second)]);
+        let error = folders.load().unwrap_err().to_string();
+        assert!(error.contains("`gonto.layer_limit` needs a layer in memory"), "{error}");
+        // A limit that is given up is looked at all the same.
+        let folders = Folders::new(&[
+            ("home/gonto.yaml", &first.replace("memory", "memory, layer_limit: 8Q")),
+            ("current/gonto.yaml", &format!("gonto: {{layer: {layer}}}\n")),
+        ]);
+        let error = folders.load().unwrap_err().to_string();
+        assert!(error.contains("`8Q` is not a size"), "{error}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! overlayfs: a writable, throw-away layer above a read-only folder.
+//! overlayfs: a writable, throw-away layer above a read-only folder. (And once a read-only folder with a name of its own.)
 
 use std::ffi::OsString;
 use std::fs;
@@ -82,6 +82,16 @@ fn options(lower: &Path, upper: &Upper, user_namespace: bool, volatile: bool) ->
     data
 }
 
+/// Data for mount(2) of type overlay that shows `folder` without a layer above it, so that nothing can be written. overlayfs wants
+/// something to lay together: an `empty` folder will do.
+pub(super) fn read_only(folder: &Path, empty: &Path) -> OsString {
+    let mut data = OsString::from("lowerdir=");
+    data.push(escape(folder));
+    data.push(":");
+    data.push(escape(empty));
+    data
+}
+
 /// Data for mount(2) of type tmpfs, for a layer in memory. The kernel takes 1 KiB as the size of what has no content, too:
 /// without a number of inodes, empty files would know no limit.
 pub(super) fn tmpfs_options(limit: Option<NonZeroU64>) -> String {
@@ -126,6 +136,12 @@ mod tests {
             data,
             OsStr::new("lowerdir=/a\\:b/c\\,d,upperdir=/e\\\\f/upper,workdir=/e\\\\f/work,userxattr")
         );
+    }
+
+    #[test]
+    fn folders_that_are_laid_together_are_told_apart() {
+        let data = read_only(Path::new("/a:b"), Path::new("/c,d"));
+        assert_eq!(data, OsStr::new("lowerdir=/a\\:b:/c\\,d"));
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub(super) struct Mounted {
     /// The most that its layer holds, if there is such a limit. Entries of older versions know none.
     #[serde(default)]
     pub(super) limit: Option<NonZeroU64>,
+    /// Nothing can be written to it. Entries of older versions do not know.
+    #[serde(default)]
+    pub(super) read_only: bool,
     /// The files do not survive a restart of the system.
     pub(super) boot_id: String,
     /// The mount namespace in which it was mounted, and only from which it can be unmounted.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -197,13 +197,14 @@ impl Session {
         self.namespace.as_ref().ok_or_else(ended)
     }
 
-    /// With a namespace: a lower folder by the first road that works, overlayfs above it.
+    /// With a namespace: a lower folder by the first road that works, and overlayfs above it if anything may be written.
     fn mount_inside(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
         let failed = |source| Error::Mount { image: image.file.clone(), path: folder.clone(), source };
         let namespace = self.namespace()?;
         let open = OpenImage::new(&image.file, &self.options)?;
-        let upper = Upper::unused(&self.options.cache_dir);
-        let claim = self.register.claim(&folder, &image.file, vec![upper.folder().into()])?;
+        let upper = (self.options.layer != Layer::None).then(|| Upper::unused(&self.options.cache_dir));
+        let scratch = upper.iter().map(|upper| upper.folder().into()).collect();
+        let claim = self.register.claim(&folder, &image.file, scratch)?;
 
         let own = self.scratch.join((self.mounted.len() + self.unmounted.len()).to_string());
         let lower = own.join("lower");
@@ -213,7 +214,9 @@ impl Session {
         // Inside another image's mount the folder that the host sees is hidden.
         let inside: Vec<&Path> = folder.ancestors().collect();
         for path in inside.into_iter().rev().filter(|path| self.is_inside_a_mount(path)) {
-            namespace.make_folder(path).map_err(failed)?;
+            namespace
+                .make_folder(path)
+                .map_err(|source| Error::MountPointMissing { path: path.to_owned(), source })?;
         }
         let mut mounted = Mounted {
             image: image.file.clone(),
@@ -227,7 +230,13 @@ impl Session {
             Road::Fuse => self.fuse(&mut mounted, &open, &lower),
             Road::Extract => unpacked::tree_of(&open, &self.options, false, reason),
         })?;
-        self.put_above(&lower, &upper, &own, &mut mounted)?;
+        match upper {
+            Some(upper) => self.put_above(&lower, &upper, &own, &mut mounted)?,
+            None => {
+                self.show_read_only(&lower, &folder).map_err(failed)?;
+                mounted.stack.push(folder);
+            }
+        }
         Ok(mounted)
     }
 
@@ -342,8 +351,13 @@ impl Session {
         let namespace = self.namespace.as_ref().ok_or(Errno::SRCH)?;
         let bind = MountFlags::BIND | MountFlags::REC;
         namespace.mount(lower.as_os_str(), folder, "", bind, OsStr::new(""))?;
-        let remount =
+        let mut remount =
             MountFlags::from_bits_retain(REMOUNT) | MountFlags::BIND | MountFlags::RDONLY | HARMLESS;
+        // Unpacked files may lie where nothing is executed. A user may not change that, and so has to repeat it.
+        let flags = rustix::fs::fstatvfs(namespace.open_folder(folder)?)?.f_flag;
+        if flags.contains(StatVfsMountFlags::NOEXEC) {
+            remount |= MountFlags::NOEXEC;
+        }
         namespace.mount(OsStr::new(""), folder, "", remount, OsStr::new(""))
     }
 

@@ -13,12 +13,12 @@ use super::opened::{OpenImage, OpenIndex};
 use super::overlay::{self, Upper};
 use super::register::{self, Entry, Holder, Locked, Mounted, Register};
 use super::served::Served;
-use super::stack::{By, InUse, Layer};
+use super::stack::{self, By, InUse};
 use super::stored_path::StoredPath;
 use super::{HARMLESS, erofs, folder_of, folders, fusermount, resolved, server, unlimited, unpacked};
 use crate::backend::{Backend, Road};
 use crate::error::chain;
-use crate::{Error, Image, Notice, Notices, Options, Shown};
+use crate::{Error, Image, Layer, Notice, Notices, Options, Shown};
 
 /// The images that are mounted for everybody.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ pub(super) fn mount(
             server_lock: Some(server_lock.into()),
             order: last.map_or(0, |order| order + 1),
             limit: options.layer.limit(),
+            read_only: options.layer == Layer::None,
             boot_id: register::boot_id(),
             namespace: register::mount_namespace(),
             complete: false,
@@ -175,6 +176,7 @@ fn join(
     if options.layer.limit() != mounted.limit {
         unlimited(options, folder, "it is mounted already, with another limit or none (unmount it first)")?;
     }
+    tell_difference(options, folder, mounted.read_only);
     let already = mounted.holders.contains(holder);
     if !already {
         mounted.holders.push(holder.clone());
@@ -184,9 +186,25 @@ fn join(
     Ok(Some(Shown { folder: folder.to_owned(), already }))
 }
 
+/// Whoever joins wants to know that less, or more, can be written there than was asked for.
+fn tell_difference(options: &Options, folder: &Path, read_only: bool) {
+    let mount_point = folder.to_owned();
+    match (options.layer == Layer::None, read_only) {
+        (false, true) => {
+            let reason = "it is mounted already, without a layer for writes (unmount it first)".to_owned();
+            options.notices.send(Notice::ReadOnly { mount_point, reason });
+        }
+        (true, false) => {
+            let reason = "it is mounted already, with a layer for writes (unmount it first)".to_owned();
+            options.notices.send(Notice::Writable { mount_point, reason });
+        }
+        (false, false) | (true, true) => {}
+    }
+}
+
 /// Whether all of a mount is there and somebody answers.
 fn is_intact(mounted: &Mounted, folder: &Path) -> bool {
-    mounted.stack.iter().all(Layer::is_there) && fs::metadata(folder).is_ok()
+    mounted.stack.iter().all(stack::Layer::is_there) && fs::metadata(folder).is_ok()
 }
 
 /// A mount that is being made.
@@ -227,7 +245,12 @@ impl NewMount<'_> {
         road: fn(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.make_folder()?;
-        let Err(error) = road(self) else { return self.tell_shared(closed) };
+        let Err(error) = road(self) else {
+            self.tell_shared(closed);
+            // Neither the kernel nor a server in the background has anybody to tell when a file is read.
+            self.open.tell_notes(true);
+            return Ok(());
+        };
         self.give_up();
         Err(match (error, closed) {
             (Error::Mount { source, .. }, Some(closed)) => {
@@ -293,13 +316,17 @@ impl NewMount<'_> {
         self.overlay_by_root(&lower, &upper, (&source, &source))
     }
 
-    /// overlayfs by mount(2), or where that does not work the lower folder itself, which has the source `below` there, too.
+    /// overlayfs by mount(2), or where that does not work the lower folder itself, which has the source `below` there, too. Without a
+    /// layer the image is where it has to be already.
     fn overlay_by_root(
         &mut self,
         lower: &Path,
         upper: &Upper,
         (below, source): (&str, &str),
     ) -> io::Result<()> {
+        if self.options.layer == Layer::None {
+            return Ok(());
+        }
         let folder = self.entry.mount_point.clone();
         if self.options.layer.is_in_memory() {
             fs::create_dir_all(upper.folder())?;
@@ -316,7 +343,7 @@ impl NewMount<'_> {
             Err(error) if self.options.layer.limit().is_some() => return Err(error),
             Err(error) => {
                 let mut stack = self.mounted.stack.clone();
-                if let Some(Layer::Mount { source, .. }) = stack.last_mut() {
+                if let Some(stack::Layer::Mount { source, .. }) = stack.last_mut() {
                     below.clone_into(source);
                 }
                 self.record(stack)?;
@@ -330,6 +357,9 @@ impl NewMount<'_> {
 
     /// As an ordinary user: fusermount3, below fuse-overlayfs if that is there, so that the files can be written.
     fn by_fusermount(&mut self, served: &Served) -> io::Result<()> {
+        if self.options.layer == Layer::None {
+            return self.by_fusermount_alone(served);
+        }
         let reason = if fusermount::can_overlay() {
             match self.by_fuse_overlayfs(served) {
                 Ok(()) => return Ok(()),
@@ -340,13 +370,18 @@ impl NewMount<'_> {
         };
         self.give_up();
         self.make_folder().map_err(io::Error::other)?;
-        let (_, source) = self.unused();
-        let folder = self.entry.mount_point.clone();
-        self.record(vec![Layer::Mount { path: folder.clone(), source: source.clone(), by: By::Fusermount }])?;
-        let device = fusermount::mount(&folder, &source)?;
-        self.serve(served, device)?;
+        self.by_fusermount_alone(served)?;
         self.tell_read_only(reason);
         Ok(())
+    }
+
+    fn by_fusermount_alone(&mut self, served: &Served) -> io::Result<()> {
+        let (_, source) = self.unused();
+        let folder = self.entry.mount_point.clone();
+        let mount = stack::Layer::Mount { path: folder.clone(), source: source.clone(), by: By::Fusermount };
+        self.record(vec![mount])?;
+        let device = fusermount::mount(&folder, &source)?;
+        self.serve(served, device)
     }
 
     fn by_fuse_overlayfs(&mut self, served: &Served) -> io::Result<()> {
@@ -365,6 +400,17 @@ impl NewMount<'_> {
     fn by_unpacking(&mut self, reason: &str) -> Result<(), Error> {
         let folder = self.entry.mount_point.clone();
         unlimited(self.options, &folder, reason)?;
+        if self.options.layer == Layer::None && rustix::process::geteuid().is_root() {
+            match self.unpacked_read_only(reason) {
+                Err(Error::Mount { source, .. }) => {
+                    self.give_up();
+                    self.tell_writable(format!(
+                        "its files are unpacked for root, and cannot be mounted read-only: {source}"
+                    ));
+                }
+                done => return done,
+            }
+        }
         if fs::symlink_metadata(&folder).is_ok() {
             let source = io::Error::other(format!(
                 "{reason}; the image can only be unpacked, and something lies where the link to its files has to be"
@@ -380,22 +426,45 @@ impl NewMount<'_> {
         let files = self.files(clone.folder(), reason)?;
         let failed =
             |source| Error::Unpack { image: self.image.to_owned(), folder: folder.to_path_buf(), source };
-        let link = Layer::Link { path: folder.clone(), target: (&*files).into() };
+        let link = stack::Layer::Link { path: folder.clone(), target: (&*files).into() };
         self.record(vec![link]).map_err(failed)?;
         std::os::unix::fs::symlink(files, &*folder).map_err(failed)?;
         self.needs_no_server();
         Ok(())
     }
 
+    /// The unpacked files, mounted read-only: root may write to files whatever their modes say. By overlayfs, because a bind mount
+    /// has no name by which it could be told from somebody else's.
+    fn unpacked_read_only(&mut self, reason: &str) -> Result<(), Error> {
+        let tree = unpacked::tree_of(&self.open, self.options, false, reason)?;
+        self.make_folder()?;
+        self.by_overlay_alone(&tree).map_err(|error| self.failed(error))?;
+        self.needs_no_server();
+        Ok(())
+    }
+
+    fn by_overlay_alone(&mut self, tree: &Path) -> io::Result<()> {
+        let (unique, source) = self.unused();
+        let (empty, folder) = (self.lower_folder(&unique), self.entry.mount_point.clone());
+        self.entry.scratch = vec![(&*empty).into()];
+        let mount = stack::Layer::Mount { path: folder.clone(), source: source.clone(), by: By::Kernel };
+        self.record(vec![mount])?;
+        fs::create_dir_all(&empty)?;
+        let data = std::ffi::CString::new(overlay::read_only(tree, &empty).into_encoded_bytes())?;
+        let flags = HARMLESS | MountFlags::RDONLY;
+        Ok(rustix::mount::mount(&*source, &*folder, "overlay", flags, Some(data.as_c_str()))?)
+    }
+
     /// The unpacked files: a copy at `clone` where that costs nothing, else the one tree that all share, read-only. Root may
     /// write whatever the modes say, so root gets a copy at any cost.
-    fn files(&self, clone: &Path, reason: &str) -> Result<PathBuf, Error> {
+    fn files(&mut self, clone: &Path, reason: &str) -> Result<PathBuf, Error> {
         let failed =
             |source| Error::Unpack { image: self.image.to_owned(), folder: clone.to_owned(), source };
         let layers = clone.parent().unwrap_or(clone);
         fs::create_dir_all(layers).map_err(failed)?;
-        let writable =
-            rustix::process::geteuid().is_root() || unpacked::can_share_blocks(layers).map_err(failed)?;
+        let wanted = self.options.layer != Layer::None;
+        let writable = rustix::process::geteuid().is_root()
+            || (wanted && unpacked::can_share_blocks(layers).map_err(failed)?);
         let files = unpacked::tree_of(&self.open, self.options, !writable, reason)?;
         if writable {
             self.tell_on_disk("its files are unpacked");
@@ -423,11 +492,22 @@ impl NewMount<'_> {
         Ok(())
     }
 
-    /// Records a lower mount and one above it, by the names that they will have, and makes the folder for the lower one.
+    /// A folder for what lies below, of the same name as the layer.
+    fn lower_folder(&self, upper: &Upper) -> PathBuf {
+        self.options.state_dir.join("lower").join(upper.folder().file_name().unwrap_or_default())
+    }
+
+    /// Records a lower mount and one above it, by the names that they will have, and makes the folder for the lower one, which it
+    /// returns. Without a layer the lower one is all, and its folder the mount point.
     fn plan(&mut self, upper: &Upper, (below, above): (&str, &str), by: By) -> io::Result<PathBuf> {
-        let lower = self.options.state_dir.join("lower").join(upper.folder().file_name().unwrap_or_default());
+        let mount = |path, source: &str| stack::Layer::Mount { path, source: source.to_owned(), by };
+        if self.options.layer == Layer::None {
+            let folder = self.entry.mount_point.clone();
+            self.record(vec![mount(folder.clone(), below)])?;
+            return Ok(folder.to_path_buf());
+        }
+        let lower = self.lower_folder(upper);
         self.entry.scratch = vec![upper.folder().into(), (&*lower).into()];
-        let mount = |path, source: &str| Layer::Mount { path, source: source.to_owned(), by };
         let mut stack = vec![mount((&*lower).into(), below), mount(self.entry.mount_point.clone(), above)];
         if by == By::Kernel && self.options.layer.is_in_memory() {
             stack.insert(0, mount(upper.folder().into(), above));
@@ -437,7 +517,7 @@ impl NewMount<'_> {
         Ok(lower)
     }
 
-    fn record(&mut self, stack: Vec<Layer>) -> io::Result<()> {
+    fn record(&mut self, stack: Vec<stack::Layer>) -> io::Result<()> {
         self.mounted.stack = stack;
         self.entry.mounted = Some(self.mounted.clone());
         self.locked.rewrite(&self.path, &self.entry).map_err(io::Error::other)
@@ -462,11 +542,6 @@ impl NewMount<'_> {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        // Neither the kernel nor a server in the background has anybody to tell when a file is read. Unpacking has told it.
-        let unpacked = self.mounted.stack.iter().any(|layer| matches!(layer, Layer::Link { .. }));
-        if !unpacked {
-            self.open.tell_notes(true);
-        }
         self.mounted.complete = true;
         self.entry.mounted = Some(self.mounted.clone());
         self.locked.rewrite(&self.path, &self.entry)
@@ -480,18 +555,28 @@ impl NewMount<'_> {
         }
     }
 
-    fn tell_read_only(&self, reason: String) {
+    /// Where nothing can be written, and not everybody wants that.
+    fn tell_read_only(&mut self, reason: String) {
+        self.mounted.read_only = true;
+        if self.options.layer != Layer::None {
+            let mount_point = self.entry.mount_point.to_path_buf();
+            self.options.notices.send(Notice::ReadOnly { mount_point, reason });
+        }
+    }
+
+    /// Where nothing should be written, and can be.
+    fn tell_writable(&mut self, reason: String) {
+        self.mounted.read_only = false;
         let mount_point = self.entry.mount_point.to_path_buf();
-        self.options.notices.send(Notice::ReadOnly { mount_point, reason });
+        self.options.notices.send(Notice::Writable { mount_point, reason });
     }
 
     /// A run expects mounts of its own.
-    fn tell_shared(&self, closed: Option<&str>) -> Result<(), Error> {
+    fn tell_shared(&self, closed: Option<&str>) {
         if let Some(reason) = closed {
             let mount_point = self.entry.mount_point.to_path_buf();
             self.options.notices.send(Notice::Shared { mount_point, reason: reason.to_owned() });
         }
-        Ok(())
     }
 
     /// Takes away what the last road has made. The sweep that follows a failure removes the rest.

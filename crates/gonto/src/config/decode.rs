@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::diagnostic::{Diagnostic, Report, shown};
 use super::scalar::{self, Scalar};
+use super::search::Found;
 use super::source::Place;
 use super::tree::{Entry, Mapping, Node, Value};
 
@@ -24,6 +25,8 @@ pub(super) struct Field<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) report: &'a Report,
+    /// The files that the tree was merged from.
+    pub(super) found: &'a Found,
     /// Whether a file could not be read, so that a missing key may well be in there.
     pub(super) incomplete: bool,
 }
@@ -32,6 +35,11 @@ impl<'a> Field<'a> {
     /// The value itself, wherever it lies.
     pub(super) fn place(&self) -> Place {
         self.node.place.clone()
+    }
+
+    /// Which of the files the value is from; a later one has a higher rank.
+    pub(super) fn rank(&self) -> Option<usize> {
+        self.context.found.rank(&self.node.place)
     }
 
     /// The keys that lead to the value, as messages name it.

@@ -210,6 +210,7 @@ mod tests {
     use super::super::decode::{self, Context};
     use super::super::diagnostic::Report;
     use super::super::scalar::Scalar;
+    use super::super::search::Found;
     use super::super::source::{Place, Source};
     use super::super::tree::{Node, Value};
     use super::*;
@@ -225,7 +226,8 @@ mod tests {
         let value = Value::Scalar(Scalar::String(text.into()));
         let node = Node { value, place: place.clone(), plain: false, height: 1, weight: 1 };
         let report = Report::default();
-        let field = decode::root(&node, place, Context { report: &report, incomplete: false });
+        let (found, incomplete) = (Found::default(), false);
+        let field = decode::root(&node, place, Context { report: &report, found: &found, incomplete });
         let variable = |name: &str| match name {
             "A" => Some("alpha".into()),
             "NESTED" => Some("${A}~".into()),

@@ -26,8 +26,8 @@ pub(super) fn layer(settings: &mut Schema) {
         "layer",
         json!({
             "description": "Where what is written to images lies until it is thrown away: on the file system of the cache, or \
-                            in memory.",
-            "enum": ["cache", "memory"],
+                            in memory. With `none`, nothing can be written to images, and reading them is faster.",
+            "enum": ["cache", "memory", "none"],
         }),
     );
     insert(
@@ -43,7 +43,7 @@ pub(super) fn layer(settings: &mut Schema) {
     );
     settings.insert(
         "not".to_owned(),
-        json!({ "properties": { "layer": { "const": "cache" } }, "required": ["layer", "layer_limit"] }),
+        json!({ "properties": { "layer": { "enum": ["cache", "none"] } }, "required": ["layer", "layer_limit"] }),
     );
 }
 

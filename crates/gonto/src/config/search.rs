@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Report};
-use super::source::Source;
+use super::source::{Place, Source};
 
 /// The names of configuration files, in the order in which they are read within a folder. A later one overrides an
 /// earlier one.
@@ -98,6 +98,13 @@ enum Kind {
 }
 
 impl Found {
+    /// When the file of `place` is merged; the last time, if more than once.
+    pub(super) fn rank(&self, place: &Place) -> Option<usize> {
+        let is_from =
+            |index: &usize| self.files.get(*index).is_some_and(|file| Arc::ptr_eq(file, place.source()));
+        self.order.iter().rposition(is_from)
+    }
+
     fn add(&mut self, path: &Path, kind: Kind, report: &Report) {
         match read(path, kind) {
             Ok(Some(source)) => {

@@ -1,5 +1,6 @@
 //! The section `gonto`: where images come from, where they are kept, and how they are mounted.
 
+use std::cmp::Ordering;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -30,14 +31,15 @@ pub struct Settings {
     /// an error.
     #[cfg_attr(test, schemars(default, schema_with = "super::schema::backend"))]
     pub backend: Backend,
-    /// Where what is written to images lies: the keys `layer` and `layer_limit` together.
+    /// Where what is written to images lies, if anything may be: the keys `layer` and `layer_limit` together.
     #[cfg_attr(test, schemars(skip))]
     pub layer: Layer,
 }
 
-/// The two places of [`Layer`], as `layer` names them.
+/// The places of [`Layer`], as `layer` names them.
 const CACHE: &str = "cache";
 const MEMORY: &str = "memory";
+const NONE: &str = "none";
 
 /// Reads the section.
 pub(super) fn settings(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
@@ -55,30 +57,41 @@ pub(super) fn settings(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Op
     Some(Settings { cache_dir: cache_dir?, repository: repository?, backend: backend?, layer: layer? })
 }
 
-/// A limit means memory, because only a tmpfs can keep one.
+/// A limit means memory, because only a tmpfs can keep one. Where two files contradict each other, the later one is meant.
 fn layer(fields: &Fields<'_>) -> Option<Layer> {
     let (place, limit) = (fields.optional("layer"), fields.optional("layer_limit"));
-    let memory = match &place {
-        Some(place) => one_of(place, "place for a layer", &[(CACHE, false), (MEMORY, true)]).map(Some),
-        None => Some(None),
-    };
-    let Some(limit) = limit else {
-        let memory = memory?.unwrap_or(false);
-        return Some(if memory { Layer::Memory { limit: None } } else { Layer::Cache });
-    };
-    let size = size(&limit);
-    if let (Some(place), Some(Some(false))) = (place, memory) {
-        let message = format!("`{}` needs a layer in memory", limit.path());
-        let error = limit.error(message, "the file system of the cache keeps no limit");
-        limit.report(
-            error
-                .related(place.place(), "the layer is on the file system of the cache")
-                .help("write `layer: memory`, or remove one of the two"),
-        );
-        return None;
+    let chosen = place.as_ref().map_or(Some(None), |field| {
+        let places = [(CACHE, Layer::Cache), (MEMORY, Layer::Memory { limit: None }), (NONE, Layer::None)];
+        one_of(field, "place for a layer", &places).map(Some)
+    });
+    let size = limit.as_ref().map_or(Some(None), |field| size(field).map(Some));
+    if let (Some(place), Some(limit), Some(Some(layer))) = (&place, &limit, chosen)
+        && !layer.is_in_memory()
+    {
+        match limit.rank().cmp(&place.rank()) {
+            Ordering::Less => return size.map(|_| layer),
+            Ordering::Greater => {}
+            Ordering::Equal => {
+                report_contradiction(place, limit, layer);
+                return None;
+            }
+        }
     }
-    memory?;
-    Some(Layer::Memory { limit: Some(size?) })
+    Some(match (chosen?, size?) {
+        (_, limit @ Some(_)) => Layer::Memory { limit },
+        (chosen, None) => chosen.unwrap_or_default(),
+    })
+}
+
+fn report_contradiction(place: &Field<'_>, limit: &Field<'_>, layer: Layer) {
+    let (why, chosen) = if layer == Layer::None {
+        ("nothing is written that could be limited", "there is no layer")
+    } else {
+        ("the file system of the cache keeps no limit", "the layer is on the file system of the cache")
+    };
+    let error = limit.error(format!("`{}` needs a layer in memory", limit.path()), why);
+    limit
+        .report(error.related(place.place(), chosen).help("write `layer: memory`, or remove one of the two"));
 }
 
 fn size(field: &Field<'_>) -> Option<NonZeroU64> {
