@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use gonto::config::{Config, ConfigError, Loaded, Search};
+use gonto::config::{Config, ConfigError, Diagnostic, Loaded, Search};
 use gonto::target::{Surroundings, Target};
 use gonto::{Interrupt, Notices, run};
 
@@ -117,21 +117,31 @@ fn take(how: How, config: &mut Config) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
+fn load(file: Option<PathBuf>) -> Result<Loaded, Failure> {
+    let loaded = Config::load(&search(file)?).map_err(Failure::Configuration)?;
+    // The repository stays out of the log: it may hold a password.
+    let cache_dir = loaded.config.gonto.cache_dir.display();
+    tracing::debug!(files = ?loaded.files, %cache_dir, "the configuration is read");
+    warn(&loaded.warnings);
+    Ok(loaded)
+}
+
+/// Where the configuration is looked for; `file` is the only one if it is given.
+pub(crate) fn search(file: Option<PathBuf>) -> Result<Search, Failure> {
     let directory = env::current_dir().map_err(|source| Failure::Directory(".".into(), source))?;
     let mut search = Search::new(directory);
     if let Some(file) = file {
         search = search.only(file);
     }
     tracing::debug!(?search, "looking for the configuration");
-    let loaded = Config::load(&search).map_err(Failure::Configuration)?;
-    // The repository stays out of the log: it may hold a password.
-    let cache_dir = loaded.config.gonto.cache_dir.display();
-    tracing::debug!(files = ?loaded.files, %cache_dir, "the configuration is read");
-    for warning in &loaded.warnings {
+    Ok(search)
+}
+
+/// Tells what is odd in a configuration.
+pub(crate) fn warn(warnings: &[Diagnostic]) {
+    for warning in warnings {
         output::rendered(&warning.render(output::color()));
     }
-    Ok(loaded)
 }
 
 /// Prints the names, one a line. A reader that has seen enough and closed the pipe is no failure.

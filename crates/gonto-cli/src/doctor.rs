@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use gonto::Interrupt;
+use gonto::config::Settings;
 use gonto::doctor::{self, Diagnosis, Outcome};
 
 use crate::commands::{self, Failure};
@@ -15,20 +16,23 @@ const NAME_WIDTH: usize = 24;
 
 pub(crate) fn execute(file: Option<PathBuf>) -> Result<(), Failure> {
     let named = file.is_some();
-    let config = match commands::load(file) {
-        Ok(loaded) => Some(loaded.config),
-        Err(Failure::Configuration(error)) if !named => {
+    let settings = match Settings::load(&commands::search(file)?) {
+        Ok((settings, warnings)) => {
+            commands::warn(&warnings);
+            Some(settings)
+        }
+        Err(error) if !named => {
             if error.diagnostics().iter().any(|diagnostic| diagnostic.place.is_some()) {
                 output::rendered(&error.render(output::color()));
             }
             output::warning("no configuration can be used, so the state folder stands for the cache");
             None
         }
-        Err(failure) => return Err(failure),
+        Err(error) => return Err(Failure::Configuration(error)),
     };
     // An interrupted trial takes back what it has mounted.
     let interrupt = commands::interrupt(Interrupt::new().map_err(Failure::Output)?);
-    let diagnosis = doctor::diagnose(config.as_ref(), &interrupt)?;
+    let diagnosis = doctor::diagnose(settings.as_ref(), &interrupt)?;
     if let Some(signal) = interrupt.signal() {
         return Err(gonto::Error::Interrupted { signal }.into());
     }

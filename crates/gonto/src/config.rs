@@ -54,7 +54,7 @@ pub use size::{SIZE_PATTERN, parse_size};
 pub use source::Place;
 pub use target::{TARGET_NAME_PATTERN, TargetConfig, VARIABLE_NAME_PATTERN};
 
-use decode::Context;
+use decode::{Context, Fields};
 use diagnostic::Report;
 use expand::Surroundings;
 use search::Found;
@@ -90,15 +90,8 @@ impl Config {
     /// Reads the files that `search` finds and merges them: mappings key by key, everything else is replaced by the later
     /// file.
     pub fn load(search: &Search) -> Result<Loaded, ConfigError> {
-        let report = Report::default();
-        let found = search.read(&report);
-        let surroundings =
-            Surroundings { home: search.home.clone(), variable: &|name| std::env::var_os(name) };
-        if found.files.is_empty() && !found.unreadable {
-            report_nothing_found(search, &report);
-            return Err(ConfigError::new(report.into_diagnostics()));
-        }
-        check(&found, &surroundings, report)
+        let (found, config, warnings) = load(search, config)?;
+        Ok(Loaded { config, warnings, files: found.paths() })
     }
 
     /// Reads `text`, the content of `file`. Relative paths are meant from the folder of `file`.
@@ -106,12 +99,48 @@ impl Config {
         let found = Found { files: vec![Source::new(file, text)], order: vec![0], unreadable: false };
         let surroundings =
             Surroundings { home: std::env::home_dir(), variable: &|name| std::env::var_os(name) };
-        check(&found, &surroundings, Report::default())
+        let (config, warnings) = check(&found, &surroundings, Report::default(), config)?;
+        Ok(Loaded { config, warnings, files: found.paths() })
     }
 }
 
-/// From texts to the configuration.
-fn check(found: &Found, surroundings: &Surroundings<'_>, report: Report) -> Result<Loaded, ConfigError> {
+impl Settings {
+    /// Reads the section `gonto` of the files that [`Config::load`] reads, for what needs no target: there may be none. Returns what is
+    /// odd in the files as well.
+    pub fn load(search: &Search) -> Result<(Settings, Vec<Diagnostic>), ConfigError> {
+        let (_, settings, warnings) = load(search, |fields, surroundings| {
+            let settings = gonto(fields, surroundings);
+            // If there are any, they are checked as ever.
+            fields.optional("targets").and_then(|field| target::targets(&field));
+            settings
+        })?;
+        Ok((settings, warnings))
+    }
+}
+
+/// Looks for the files, and decodes what they say together.
+fn load<T>(
+    search: &Search,
+    decode: impl FnOnce(&Fields<'_>, &Surroundings<'_>) -> Option<T>,
+) -> Result<(Found, T, Vec<Diagnostic>), ConfigError> {
+    let report = Report::default();
+    let found = search.read(&report);
+    let surroundings = Surroundings { home: search.home.clone(), variable: &|name| std::env::var_os(name) };
+    if found.files.is_empty() && !found.unreadable {
+        report_nothing_found(search, &report);
+        return Err(ConfigError::new(report.into_diagnostics()));
+    }
+    let (decoded, warnings) = check(&found, &surroundings, report, decode)?;
+    Ok((found, decoded, warnings))
+}
+
+/// From texts to what `decode` makes of them, and what is odd in them.
+fn check<T>(
+    found: &Found,
+    surroundings: &Surroundings<'_>,
+    report: Report,
+    decode: impl FnOnce(&Fields<'_>, &Surroundings<'_>) -> Option<T>,
+) -> Result<(T, Vec<Diagnostic>), ConfigError> {
     let mappings: Vec<Option<Mapping>> =
         found.files.iter().map(|source| compose::compose(source, &report)).collect();
     let incomplete = found.unreadable || mappings.iter().any(Option::is_none);
@@ -122,28 +151,25 @@ fn check(found: &Found, surroundings: &Surroundings<'_>, report: Report) -> Resu
     let start = start_of(found);
     let root =
         Node { value: Value::Mapping(merged), place: start.clone(), plain: false, height: 0, weight: 0 };
-    let config = config(&root, start, Context { report: &report, found, incomplete }, surroundings);
+    let context = Context { report: &report, found, incomplete };
+    let fields = decode::root(&root, start, context).fields(&["gonto", "targets"]);
+    let decoded = fields.and_then(|fields| decode(&fields, surroundings));
     let failed = report.has_errors();
     let diagnostics = report.into_diagnostics();
-    match config {
-        Some(config) if !failed => {
-            let files = found.files.iter().map(|source| source.path.clone()).collect();
-            Ok(Loaded { config, warnings: diagnostics, files })
-        }
+    match decoded {
+        Some(decoded) if !failed => Ok((decoded, diagnostics)),
         _ => Err(ConfigError::new(diagnostics)),
     }
 }
 
-fn config(
-    root: &Node,
-    start: Place,
-    context: Context<'_>,
-    surroundings: &Surroundings<'_>,
-) -> Option<Config> {
-    let fields = decode::root(root, start, context).fields(&["gonto", "targets"])?;
-    let gonto = fields
+fn gonto(fields: &Fields<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
+    fields
         .required("gonto", "gonto: { cache_dir: FOLDER, repository: URL }")
-        .and_then(|field| settings::settings(&field, surroundings));
+        .and_then(|field| settings::settings(&field, surroundings))
+}
+
+fn config(fields: &Fields<'_>, surroundings: &Surroundings<'_>) -> Option<Config> {
+    let gonto = gonto(fields, surroundings);
     let targets = fields
         .required("targets", "targets: { build: { script: COMMAND } }")
         .and_then(|field| target::targets(&field));

@@ -93,6 +93,28 @@ fn a_configuration_is_used_but_not_needed() {
     project.gonto(&["doctor"]).run().ends_with(0).mentions("`gonto` must be a mapping").mentions(warning);
 }
 
+/// As a company has it beside the program: outside of any project, there are no targets.
+#[test]
+fn the_cache_of_a_configuration_without_targets_is_tried() {
+    let project = Project::new("build: {script: x}");
+    fs::remove_file(project.path("project/gonto.yaml")).unwrap();
+    project.write("home/gonto.yaml", "gonto: {cache_dir: ../cache, repository: ../repository}");
+    project.gonto(&["doctor"]).run().ends_with(0).says("");
+    project.write("cache", "a file");
+    for arguments in [&["doctor"][..], &["doctor", "--config", "../home/gonto.yaml"]] {
+        let output = project.gonto(arguments).run().ends_with(1).says("");
+        assert!(said(&output, NEEDS, "cache folder").starts_with("does not work: "), "{}", output.stdout);
+    }
+    project.gonto(&["list"]).run().ends_with(1).mentions("`targets` is missing");
+    // Those that are there have to be right.
+    project.write("project/gonto.yaml", "targets: {build: {scripts: x}}");
+    project
+        .gonto(&["doctor"])
+        .run()
+        .mentions("unknown key `scripts`")
+        .mentions("no configuration can be used");
+}
+
 #[test]
 fn a_cache_that_cannot_be_used_closes_every_road() {
     let project = Project::new("build: {script: x}");

@@ -98,6 +98,11 @@ enum Kind {
 }
 
 impl Found {
+    /// The files, in the order in which they were found.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|source| source.path.clone()).collect()
+    }
+
     /// When the file of `place` is merged; the last time, if more than once.
     pub(super) fn rank(&self, place: &Place) -> Option<usize> {
         let is_from =
