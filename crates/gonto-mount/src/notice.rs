@@ -72,6 +72,11 @@ pub enum Notice {
         /// The mount point.
         mount_point: PathBuf,
     },
+    /// About registry values that images set: one is set by two, was put back late, or cannot be put back.
+    Registry {
+        /// A sentence that names the value and its key.
+        message: String,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -109,6 +114,7 @@ impl fmt::Display for Notice {
             Self::TidiedUp { mount_point } => {
                 write!(f, "removed what a killed gonto had left at {}", mount_point.display())
             }
+            Self::Registry { message } => f.write_str(message),
         }
     }
 }
@@ -123,11 +129,8 @@ impl Notices {
         Self(Arc::new(receiver))
     }
 
-    #[cfg_attr(
-        windows,
-        expect(dead_code, reason = "nothing is mounted there yet, so there is nothing to tell")
-    )]
-    pub(crate) fn send(&self, notice: Notice) {
+    /// Sends one.
+    pub fn send(&self, notice: Notice) {
         tracing::debug!(%notice);
         (self.0)(notice);
     }
