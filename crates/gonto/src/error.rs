@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use crate::registry::RegistryError;
 use crate::target::ScriptType;
 
 /// A target could not be used. Each variant is something that a caller can act on.
@@ -48,6 +49,12 @@ pub enum Error {
         /// Why, one by one.
         errors: Vec<gonto_mount::Error>,
     },
+    /// Registry values of an image could not be written. Those that were are put back.
+    #[error("the registry values of an image are not set")]
+    RegistryNotWritten(#[source] RegistryError),
+    /// What was in the registry before could not be put back, or not all of it.
+    #[error("the registry is not what it was before")]
+    RegistryNotRestored(#[source] RegistryError),
     /// A requirement breaks the rules of repositories (only when it does not come from a checked configuration).
     #[error("the requirement cannot name an image")]
     Requirement(#[from] gonto_store::InvalidImagePath),

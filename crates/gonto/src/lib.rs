@@ -39,8 +39,10 @@ pub mod image;
 pub mod run;
 pub mod target;
 
+mod registry;
 mod state;
 
 pub use error::Error;
 pub use gonto_mount::{Backend, Interrupt, Layer, Notice, Notices, Reach, Written};
 pub use gonto_store::{Format, ImagePath, Platform};
+pub use registry::RegistryError;

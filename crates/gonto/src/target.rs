@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use gonto_mount::{
-    Command, Image, Interrupt, MountPoint, Mounts, Notices, Options, Session, Written, with_separator,
+    Command, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Session, Written, with_separator,
 };
 use gonto_store::{Format, ImagePath, InvalidImagePath, Platform, Store};
 use indexmap::IndexMap;
 
 use crate::config::{Config, RegistryValue, Requirement, Settings, TargetConfig};
+use crate::registry::{self, Registry};
 use crate::{Error, state};
 
 pub use gonto_store::Event as DownloadEvent;
@@ -120,6 +121,8 @@ pub struct Target {
     settings: Settings,
     config: TargetConfig,
     surroundings: Surroundings,
+    /// What the mounted images have set in the registry. It is put back before they go.
+    values: Option<registry::Values>,
     /// The processes and mounts of this run; made when first needed.
     session: Option<Session>,
     /// What the mounted images have set, in order; it stays for `after_script`.
@@ -192,6 +195,7 @@ impl Target {
             settings: config.gonto.clone(),
             config: target.clone(),
             surroundings,
+            values: None,
             session: None,
             image_env: Vec::new(),
             mounted: Vec::new(),
@@ -269,8 +273,9 @@ impl Target {
     ///
     /// # Errors
     /// [`Error::MissingImage`] when an image is not in the cache, [`Error::VolumeNotReady`] when it holds no volume that can
-    /// be read, [`Error::VolumeNotMounted`] when the system does not mount it, [`Error::Interrupted`]. What this call has
-    /// mounted before that is unmounted; what was there before stays.
+    /// be read, [`Error::VolumeNotMounted`] when the system does not mount it, [`Error::RegistryNotWritten`] on Windows,
+    /// [`Error::Interrupted`]. What this call has mounted and set before that is unmounted and put back; what was there
+    /// before stays.
     pub fn mount_images(&mut self, permanent: bool) -> Result<(), Error> {
         self.mount(permanent, |_| ())
     }
@@ -289,6 +294,7 @@ impl Target {
         if result.is_err() {
             self.image_env.clear();
             self.mounted.clear();
+            self.values = None;
             if let Some(session) = &mut self.session {
                 for error in session.unmount_all() {
                     tracing::debug!(%error, "unmounting after a failure");
@@ -305,6 +311,11 @@ impl Target {
         if let Some((_, path)) = images.iter().find(|(_, path)| !store.contains(path)) {
             return Err(Error::MissingImage { path: store.path(path) });
         }
+        let registry = self.registry()?;
+        if permanent {
+            // For a run, its session does that.
+            registry.tidy_up();
+        }
         let mounts = permanent.then(|| Mounts::open(self.options()?).map_err(Error::Session)).transpose()?;
         let mut fresh = Undo {
             mounts: mounts.as_ref(),
@@ -312,6 +323,8 @@ impl Target {
             project: &self.surroundings.project.clone(),
             folders: Vec::new(),
         };
+        // Dropped before that, so values go before the images that they are about.
+        let mut values = registry.values(permanent.then_some((&*self.name, &*self.surroundings.project)));
         for (requirement, path) in &images {
             self.check_interrupt()?;
             let file = in_real_folder(store.path(path));
@@ -343,11 +356,17 @@ impl Target {
             for (name, value) in &requirement.env {
                 self.image_env.push((name.clone(), fill_in(value, &mount_point)));
             }
+            values.write(&requirement.reg, |text| fill_in(text, &mount_point))?;
             let appeared = Mounted { image: definition(requirement)?, mount_point, already };
             mounted(&appeared);
             if !permanent {
                 self.mounted.push(appeared);
             }
+        }
+        if permanent {
+            values.keep()?;
+        } else {
+            self.values = Some(values);
         }
         fresh.folders.clear();
         Ok(())
@@ -370,13 +389,19 @@ impl Target {
     /// the latter.
     ///
     /// # Errors
-    /// [`Error::Unmount`]: some could not be unmounted; the others were. [`Error::Session`] when the state folder cannot be
-    /// used. [`Error::Interrupted`] when an interrupt ended the wait for another gonto.
+    /// [`Error::Unmount`]: some could not be unmounted; the others were. [`Error::RegistryNotRestored`] on Windows.
+    /// [`Error::Session`] when the state folder cannot be used. [`Error::Interrupted`] when an interrupt ended the wait for another gonto.
     pub fn umount_images(&mut self) -> Result<Vec<PathBuf>, Error> {
         self.mounted.clear();
+        let mut restored = self.values.take().map_or(Ok(()), registry::Values::restore);
+        let permanent = self.mounts_permanently || !self.mounts_for_scripts;
+        if permanent {
+            let released = |registry: Registry| registry.release(&self.name, &self.surroundings.project);
+            restored = restored.and(self.registry().and_then(released));
+        }
         let mut errors = self.session.as_mut().map(Session::unmount_all).unwrap_or_default();
         let mut folders = Vec::new();
-        if self.mounts_permanently || !self.mounts_for_scripts {
+        if permanent {
             // The session has a copy of what is mounted for all, and what its scripts have left running may use that.
             self.session = None;
             let unmounted = Mounts::open(self.options()?)
@@ -390,7 +415,13 @@ impl Target {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(folders) } else { Err(Error::Unmount { errors }) }
+        if errors.is_empty() {
+            return restored.map(|()| folders);
+        }
+        if let Err(error) = restored {
+            self.surroundings.notices.send(Notice::Registry { message: registry::chain(&error) });
+        }
+        Err(Error::Unmount { errors })
     }
 
     /// Whether the target has a script of this type.
@@ -489,11 +520,18 @@ impl Target {
         })
     }
 
+    fn registry(&self) -> Result<Registry, Error> {
+        Ok(Registry::new(&self.options()?))
+    }
+
     fn session(&mut self) -> Result<&mut Session, Error> {
         let options = self.options()?;
         match &mut self.session {
             Some(session) => Ok(session),
-            none => Ok(none.insert(Session::new(options).map_err(Error::Session)?)),
+            none => {
+                Registry::new(&options).tidy_up();
+                Ok(none.insert(Session::new(options).map_err(Error::Session)?))
+            }
         }
     }
 

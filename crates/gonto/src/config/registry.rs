@@ -77,7 +77,7 @@ spelled! {
         Sz = "REG_SZ",
         /// A string in which Windows expands `%VARIABLE%`: `REG_EXPAND_SZ`.
         ExpandSz = "REG_EXPAND_SZ",
-        /// Several strings: `REG_MULTI_SZ`.
+        /// Several strings: `REG_MULTI_SZ`. Each line of the data is one of them, and none may be empty.
         MultiSz = "REG_MULTI_SZ",
         /// 32 bits: `REG_DWORD`.
         Dword = "REG_DWORD",
