@@ -22,21 +22,52 @@ pub enum Backend {
     Erofs,
     /// gonto serves the files of the image to the kernel.
     Fuse,
+    /// Windows attaches a child of the image as a disk.
+    Virtdisk,
     /// The files are unpacked into the cache.
     Extract,
 }
 
-/// One road.
+/// One road of this system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Road {
+    #[cfg(not(windows))]
     Erofs,
+    #[cfg(not(windows))]
     Fuse,
+    #[cfg(windows)]
+    Virtdisk,
     Extract,
 }
 
+impl Road {
+    /// The roads of this system, the fastest first.
+    #[cfg(not(windows))]
+    const ALL: &[Self] = &[Self::Erofs, Self::Fuse, Self::Extract];
+    #[cfg(windows)]
+    const ALL: &[Self] = &[Self::Virtdisk, Self::Extract];
+
+    fn backend(self) -> Backend {
+        match self {
+            #[cfg(not(windows))]
+            Self::Erofs => Backend::Erofs,
+            #[cfg(not(windows))]
+            Self::Fuse => Backend::Fuse,
+            #[cfg(windows)]
+            Self::Virtdisk => Backend::Virtdisk,
+            Self::Extract => Backend::Extract,
+        }
+    }
+}
+
 impl Backend {
-    /// Every backend, in the order in which messages list them.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Erofs, Self::Fuse, Self::Extract];
+    /// Every backend of every system, in the order in which messages list them. One configuration serves all systems.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Erofs, Self::Fuse, Self::Virtdisk, Self::Extract];
+
+    /// Those that this system has, the fastest first.
+    pub fn here() -> impl Iterator<Item = Self> {
+        Road::ALL.iter().map(|road| road.backend())
+    }
 
     /// The spelling in configurations and on the command line.
     #[must_use]
@@ -45,6 +76,7 @@ impl Backend {
             Self::Auto => "auto",
             Self::Erofs => "erofs",
             Self::Fuse => "fuse",
+            Self::Virtdisk => "virtdisk",
             Self::Extract => "extract",
         }
     }
@@ -52,17 +84,16 @@ impl Backend {
     /// Takes the first road that works. `take` is told why the one before is closed, or that this one was asked for.
     ///
     /// # Errors
-    /// What closed the last road; what has nothing to do with roads (a mount point that is taken, say) at once.
-    #[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "nothing is mounted there yet"))]
+    /// What closed the last road; what has nothing to do with roads (a mount point that is taken, say) at once;
+    /// [`Error::NotOnThisSystem`].
     pub(crate) fn first_that_works<T>(
         self,
         mut take: impl FnMut(Road, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let (first, others): (Road, &[Road]) = match self {
-            Self::Auto => (Road::Erofs, &[Road::Fuse, Road::Extract]),
-            Self::Erofs => (Road::Erofs, &[]),
-            Self::Fuse => (Road::Fuse, &[]),
-            Self::Extract => (Road::Extract, &[]),
+        let roads = Road::ALL.iter().copied().filter(|road| self == Self::Auto || road.backend() == self);
+        let roads: Vec<Road> = roads.collect();
+        let Some((&first, others)) = roads.split_first() else {
+            return Err(Error::NotOnThisSystem { backend: self });
         };
         let mut road = first;
         let mut outcome = take(road, &format!("the backend {self} was chosen"));
@@ -112,10 +143,22 @@ mod tests {
         }
         for wrong in ["", "FUSE", "Auto", "fuse ", "unpack"] {
             let error = wrong.parse::<Backend>().unwrap_err();
-            assert!(error.to_string().ends_with("use auto, erofs, fuse or extract"), "{error}");
+            assert!(error.to_string().ends_with("use auto, erofs, fuse, virtdisk or extract"), "{error}");
         }
     }
 
+    #[test]
+    fn every_system_unpacks_and_has_no_roads_of_others() {
+        let here: Vec<Backend> = Backend::here().collect();
+        assert_eq!(here.last(), Some(&Backend::Extract));
+        let elsewhere = if cfg!(windows) { Backend::Erofs } else { Backend::Virtdisk };
+        assert!(!here.contains(&elsewhere));
+        let outcome: Result<(), _> = elsewhere.first_that_works(|road, _| panic!("{road:?} was taken"));
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains(elsewhere.as_str()) && text.contains("or extract"), "{text}");
+    }
+
+    #[cfg(not(windows))]
     #[test]
     fn auto_goes_on_to_the_next_road_and_tells_it_why() {
         let mut tried = Vec::new();
@@ -129,6 +172,7 @@ mod tests {
         assert_eq!((&*tried[1].1, &*tried[2].1), ("Erofs is closed", "Fuse is closed"));
     }
 
+    #[cfg(not(windows))]
     #[test]
     fn auto_stops_at_the_first_road_that_works() {
         let mut tried = 0;
@@ -141,9 +185,8 @@ mod tests {
 
     #[test]
     fn a_road_that_was_asked_for_is_the_only_one() {
-        for (backend, wanted) in
-            [(Backend::Erofs, Road::Erofs), (Backend::Fuse, Road::Fuse), (Backend::Extract, Road::Extract)]
-        {
+        for wanted in Road::ALL.iter().copied() {
+            let backend = wanted.backend();
             let mut tried = Vec::new();
             let outcome: Result<(), _> = backend.first_that_works(|road, _| {
                 tried.push(road);
@@ -160,7 +203,7 @@ mod tests {
     /// Another road would fail for the same reason, or hide it.
     #[test]
     fn what_is_no_matter_of_roads_ends_it_at_once() {
-        for backend in Backend::ALL {
+        for backend in Backend::here().chain([Backend::Auto]) {
             let mut tried = 0;
             let outcome: Result<(), _> = backend.first_that_works(|_, _| {
                 tried += 1;

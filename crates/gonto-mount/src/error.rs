@@ -70,6 +70,31 @@ pub enum Error {
         /// Who mounted it: a target and its folder, or a process.
         holder: String,
     },
+    /// Something else than gonto uses the drive letter.
+    #[error(
+        "the drive {drive} is in use by {by}: free it (subst {drive} /d, net use {drive} /delete, mountvol {drive}\\ /d), or \
+         choose another mount_point"
+    )]
+    DriveTaken {
+        /// The drive, such as `U:`.
+        drive: String,
+        /// What has it: a disk, a folder, a share.
+        by: String,
+    },
+    /// All drive letters are taken.
+    #[error("no drive letter is free for {}: unmount something", image.display())]
+    NoDrive {
+        /// The image file.
+        image: PathBuf,
+    },
+    /// Windows has attached the image as a disk, and no volume appears on it.
+    #[error("no volume of {} has appeared: {remedy}", image.display())]
+    NoVolume {
+        /// The image file.
+        image: PathBuf,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// Two images of one run want the same place.
     #[error(
         "{} and {} have the same mount point {}: choose another mount_point for one of them",
@@ -136,7 +161,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// No backend has this name.
-    #[error("{text:?} is not a known backend: use auto, erofs, fuse or extract")]
+    #[error("{text:?} is not a known backend: use auto, erofs, fuse, virtdisk or extract")]
     UnknownBackend {
         /// What was given.
         text: String,
@@ -182,11 +207,15 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// Not there on this system.
-    #[error("{what} does not work on {} yet", std::env::consts::OS)]
+    /// The backend is one of another system.
+    #[error(
+        "the backend {backend} does not exist on {}: use auto, {}",
+        std::env::consts::OS,
+        backends_here()
+    )]
     NotOnThisSystem {
-        /// The missing part.
-        what: &'static str,
+        /// What was asked for.
+        backend: Backend,
     },
 }
 
@@ -194,7 +223,7 @@ impl Error {
     /// Whether the cause lies in the image (and not in the system that should mount it).
     #[must_use]
     pub fn is_about_the_image(&self) -> bool {
-        matches!(self, Self::OpenImage { .. } | Self::ReadImage { .. })
+        matches!(self, Self::OpenImage { .. } | Self::ReadImage { .. } | Self::NoVolume { .. })
     }
 
     /// Why a road is closed, if that is what the error tells: another road may work then.
@@ -209,8 +238,18 @@ impl Error {
             Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. } => {
                 Some(chain(source))
             }
+            // A folder can be shown without one.
+            Self::NoDrive { .. } => Some(chain(self)),
             _ => None,
         }
+    }
+}
+
+fn backends_here() -> String {
+    let names: Vec<&str> = Backend::here().map(Backend::as_str).collect();
+    match &*names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        names => names.concat(),
     }
 }
 

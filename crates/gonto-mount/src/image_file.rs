@@ -8,8 +8,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::UNIX_EPOCH;
 
-use gonto_image::{ImageFile, Parent, ParentHint, Parents, ReadAt};
+use gonto_image::{FileTree, ImageFile, Parent, ParentHint, Parents, ReadAt, VirtualDisk, Volume};
 
 /// Where parents are looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +50,54 @@ impl OpenImage {
     pub fn files(&self) -> Vec<(PathBuf, Arc<ImageFile>)> {
         self.files.in_use()
     }
+
+    /// How images are opened that are to be mounted.
+    pub(crate) fn options(&self) -> gonto_image::Options {
+        gonto_image::Options {
+            container_only: true,
+            parents: self.parents.clone(),
+            ..gonto_image::Options::default()
+        }
+    }
+
+    /// Its file tree; `name` is what the image is called.
+    ///
+    /// # Errors
+    /// What is wrong with the image.
+    pub(crate) fn tree(&self, name: &Path) -> Result<FileTree, gonto_image::Error> {
+        let options = self.options();
+        let disk = VirtualDisk::open(self.image.clone(), &options)?;
+        let volume = Volume::find(&disk, &options)?;
+        // They are for whoever made the image; to read it, they make no difference.
+        for irregularity in disk.irregularities().chain(volume.irregularities()) {
+            tracing::debug!(image = %name.display(), %irregularity);
+        }
+        FileTree::read(&volume, &options)
+    }
+}
+
+/// How much of each end of an image file is looked at. The headers and region tables of a VHDX are in the first 320 KiB.
+const ENDS: u64 = 320 << 10;
+
+/// A digest of the first and last bytes of an image file, where containers keep their identity.
+pub(crate) fn ends(image: &ImageFile) -> io::Result<String> {
+    let size = image.size();
+    let mut ends = blake3::Hasher::new();
+    let mut buffer = vec![0; usize::try_from(ENDS.min(size)).map_err(io::Error::other)?];
+    for start in [0, size - buffer.len() as u64] {
+        image.read_at(&mut buffer, start)?;
+        ends.update(&buffer);
+    }
+    Ok(ends.finalize().to_hex().to_string())
+}
+
+/// A name for what is made of an image file, which a file with other content does not have.
+pub(crate) fn name_of_content(image: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(image)?;
+    let time = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let ends = ends(&ImageFile::new(File::open(image)?)?)?;
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    Ok(format!("{name}-{:x}-{time:x}-{}", metadata.len(), &ends[..16]))
 }
 
 /// Every file that was opened for an image. Candidates that turn out to be no parents are closed again.

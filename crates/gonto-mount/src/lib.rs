@@ -21,6 +21,15 @@
 //! | FUSE by fusermount3 | fusermount3 | nowhere, or fuse-overlayfs |
 //! | unpacked files | nothing | a clone where the file system shares blocks, else nowhere |
 //!
+//! # Roads (Windows)
+//! | road | needs | writes go to |
+//! | --- | --- | --- |
+//! | VirtDisk, Windows' own | administrator rights | a differencing child, thrown away |
+//! | unpacked files | nothing | the copy, which is put right before its next use |
+//!
+//! Windows has no mounts of a process's own: an image gets a drive letter, which all processes see.
+//!
+//! # Layers
 //! [`Layer`] tells where overlayfs keeps what is written. Only the kernel's overlayfs can be told to keep it in memory. With
 //! [`Layer::None`] writes go nowhere, whatever the road.
 //!
@@ -28,8 +37,9 @@
 //! [`Error`] says what cannot be done and why. What works, but not as one may expect, is a [`Notice`].
 //!
 //! # Unsafe code
-//! This is the only crate that starts processes by clone(2), enters namespaces, maps files into memory and asks for loop devices. Each unsafe block says why it is
-//! sound; the rules for the process between clone and exec are in `linux/init.rs`.
+//! This is the only crate that starts processes by clone(2), enters namespaces, maps files into memory and asks for loop devices,
+//! and the only one that calls Windows directly. Each unsafe block says why it is sound; the rules for the process between clone
+//! and exec are in `linux/init.rs`.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -49,6 +59,7 @@ mod interrupt;
 mod layer;
 mod mount_point;
 mod notice;
+mod told;
 pub mod unpack;
 
 use std::path::PathBuf;

@@ -11,6 +11,8 @@ use gonto_image::{FileTree, Kind, Node, NodeId, Place, Unreadable, map_in_order_
 
 use crate::Interrupt;
 
+#[cfg(any(windows, test))]
+mod restore;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -19,6 +21,9 @@ mod windows;
 use unix as sys;
 #[cfg(windows)]
 use windows as sys;
+
+#[cfg(windows)]
+pub(crate) use restore::restore;
 
 /// Bytes that are read from the image at a time, per thread.
 const CHUNK: usize = 1 << 20;
@@ -224,25 +229,30 @@ impl<'t> Plan<'t> {
             }
         }
         if !missing.is_empty() {
-            let is_there =
-                |planned: &Planned| !planned.path.ancestors().any(|folder| missing.contains(folder));
-            self.folders.retain(is_there);
-            self.links.retain(is_there);
-            // Hard links know their first names by position.
-            let files = std::mem::take(&mut self.files);
-            let more = std::mem::take(&mut self.hard_links).into_iter().map(|(_, planned)| planned);
-            self.first_names.clear();
-            for Planned { path, node } in files.into_iter().chain(more).filter(is_there) {
-                match self.first_names.get(&node) {
-                    Some(first) => self.hard_links.push((*first, Planned { path, node })),
-                    None => {
-                        self.first_names.insert(node, self.files.len());
-                        self.files.push(Planned { path, node });
+            self.retain(|planned| !planned.path.ancestors().any(|folder| missing.contains(folder)));
+        }
+        Ok(())
+    }
+
+    /// Takes out of the plan what is not wanted.
+    fn retain(&mut self, is_wanted: impl Fn(&Planned) -> bool) {
+        self.folders.retain(&is_wanted);
+        self.links.retain(&is_wanted);
+        // Hard links know their first names by position.
+        let files = std::mem::take(&mut self.files);
+        let more = std::mem::take(&mut self.hard_links).into_iter().map(|(_, planned)| planned);
+        let has_more: HashSet<NodeId> = std::mem::take(&mut self.first_names).into_keys().collect();
+        for planned in files.into_iter().chain(more).filter(is_wanted) {
+            match self.first_names.get(&planned.node) {
+                Some(first) => self.hard_links.push((*first, planned)),
+                None => {
+                    if has_more.contains(&planned.node) {
+                        self.first_names.insert(planned.node, self.files.len());
                     }
+                    self.files.push(planned);
                 }
             }
         }
-        Ok(())
     }
 
     /// Writes all files with all processors, in the order of the disk. The first error ends the work.

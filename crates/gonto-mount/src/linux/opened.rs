@@ -15,7 +15,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use gonto_image::index::{self, Index, IndexError, Unindexed};
-use gonto_image::{FileTree, ImageFile, ReadAt, Reason, VirtualDisk, Volume};
+use gonto_image::{FileTree, ImageFile, ReadAt};
 use memmap2::Mmap;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,8 @@ use super::index_folder::{IndexFolder, open_file, open_trusted};
 use super::served::Served;
 use super::stored_path::StoredPath;
 use crate::error::chain;
-use crate::image_file::{self, ParentSearch};
+use crate::image_file::{self, ParentSearch, ends};
+use crate::told::{MOST_TOLD, Told};
 use crate::{Error, Notice, Options};
 
 /// An image that is about to be mounted. What it takes to show it is opened when a road asks for it.
@@ -85,23 +86,6 @@ pub(super) struct StampedNote {
     pub(super) text: String,
     pub(super) told: Told,
 }
-
-/// When a note is told.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
-pub(super) enum Told {
-    /// When the image is mounted.
-    AtOnce,
-    /// When the content is read, or at once where nobody could tell it then.
-    WhenRead,
-    /// To those who debug.
-    Never,
-}
-
-/// How much of each end of an image file is looked at. The headers and region tables of a VHDX are in the first 320 KiB.
-const ENDS: u64 = 320 << 10;
-
-/// So many files that cannot be read are told one by one, when all are told at once.
-const MOST_TOLD: usize = 10;
 
 /// So many are kept in the stamp; where one is read that is not among them, that is told as well.
 const MOST_NOTES: usize = 1000;
@@ -200,7 +184,8 @@ impl<'o> OpenImage<'o> {
             // An image of the cache has its parents there as well, beside it.
             let opened = image_file::open(self.file, ParentSearch::Siblings)
                 .map_err(|source| Error::OpenImage { image: self.file.to_owned(), source })?;
-            let tree = read_tree(&opened, self.file)
+            let tree = opened
+                .tree(self.file)
                 .map_err(|error| Error::ReadImage { image: self.file.to_owned(), source: Box::new(error) })?;
             let (paths, layers) = opened.files().into_iter().unzip();
             Ok(OpenTree { tree: Arc::new(tree), layers, paths })
@@ -361,21 +346,6 @@ fn get_or_make<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Error>) -
     }
 }
 
-fn read_tree(opened: &image_file::OpenImage, image: &Path) -> Result<FileTree, gonto_image::Error> {
-    let options = gonto_image::Options {
-        container_only: true,
-        parents: opened.parents.clone(),
-        ..gonto_image::Options::default()
-    };
-    let disk = VirtualDisk::open(opened.image.clone(), &options)?;
-    let volume = Volume::find(&disk, &options)?;
-    // They are for whoever made the image; to read it, they make no difference.
-    for irregularity in disk.irregularities().chain(volume.irregularities()) {
-        tracing::debug!(image = %image.display(), %irregularity);
-    }
-    FileTree::read(&volume, &options)
-}
-
 impl LayerStamp {
     fn of(image: &ImageFile, path: &Path) -> io::Result<Self> {
         let metadata = image.file().metadata()?;
@@ -388,39 +358,16 @@ impl LayerStamp {
     }
 }
 
-/// A digest of the first and last bytes of an image file, where containers keep their identity.
-pub(super) fn ends(image: &ImageFile) -> io::Result<String> {
-    let size = image.size();
-    let mut ends = blake3::Hasher::new();
-    let mut buffer = vec![0; usize::try_from(ENDS.min(size)).map_err(io::Error::other)?];
-    for start in [0, size - buffer.len() as u64] {
-        image.read_at(&mut buffer, start)?;
-        ends.update(&buffer);
-    }
-    Ok(ends.finalize().to_hex().to_string())
-}
-
 /// What the tree does not show as it is, and what cannot be read though the tree thought so.
 fn notes(tree: &FileTree, unindexed: &[Unindexed]) -> Vec<StampedNote> {
-    let told = |reason: &Reason| match reason {
-        Reason::ImpossibleName
-        | Reason::ReparsedDirectory(_)
-        | Reason::BrokenLink
-        | Reason::LargerThanPartition => Told::AtOnce,
-        // Long names work in a mount, and links out of the image may be meant so. Copies are as good as the first one.
-        Reason::LongName
-        | Reason::LinkOutside
-        | Reason::TooManyStreams
-        | Reason::DirtyVolume
-        | Reason::UncleanLog
-        | Reason::BackupBootSector
-        | Reason::MirroredRecords => Told::Never,
-        _ => Told::WhenRead,
-    };
     let mut notes: Vec<StampedNote> = tree
         .notes()
         .iter()
-        .map(|note| StampedNote { path: note.path.clone(), text: note.to_string(), told: told(&note.reason) })
+        .map(|note| StampedNote {
+            path: note.path.clone(),
+            text: note.to_string(),
+            told: Told::of(&note.reason),
+        })
         .collect();
     let known: HashSet<&str> = tree.notes().iter().map(|note| note.path.as_str()).collect();
     let unknown = unindexed.iter().filter(|Unindexed { path, .. }| !known.contains(path.as_str()));

@@ -15,13 +15,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use gonto_image::{FileTree, ImageFile};
+use gonto_image::FileTree;
 
 use super::folders::remove_tree;
 use super::lock;
-use super::opened::{self, OpenImage};
+use super::opened::OpenImage;
+use crate::image_file;
 use crate::unpack::{LeftOut, Plan, Unpacking};
 use crate::{Error, Interrupt, Notice, Options};
 
@@ -99,11 +99,7 @@ fn publish(files: &Path, finished: &Path, read_only: bool) -> io::Result<()> {
 }
 
 fn tree_name(image: &Path, read_only: bool) -> io::Result<String> {
-    let metadata = fs::metadata(image)?;
-    let time = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-    let ends = opened::ends(&ImageFile::new(File::open(image)?)?)?;
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    Ok(format!("{name}-{:x}-{time:x}-{}{}", metadata.len(), &ends[..16], if read_only { "-ro" } else { "" }))
+    Ok(format!("{}{}", image_file::name_of_content(image)?, if read_only { "-ro" } else { "" }))
 }
 
 /// What a killed gonto had not finished.

@@ -85,10 +85,16 @@ pub(super) fn open_folder(path: &Path) -> io::Result<File> {
     OpenOptions::new().access_mode(FILE_WRITE_ATTRIBUTES).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
 
-/// Windows has access control lists in their place.
-#[expect(clippy::unnecessary_wraps, reason = "other systems may refuse it")]
-pub(super) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
-    Ok(())
+/// Windows has access control lists in their place; of the modes, it knows files that cannot be written.
+pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    let found = file.metadata()?;
+    // On folders, that attribute means something else.
+    if mode & 0o222 != 0 || found.is_dir() {
+        return Ok(());
+    }
+    let mut permissions = found.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)
 }
 
 pub(super) fn with_creation(times: FileTimes, node: &Node) -> FileTimes {

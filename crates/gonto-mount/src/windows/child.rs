@@ -1,0 +1,164 @@
+//! The layer of a mounted image: a differencing child that Windows attaches in place of the image, and what Windows may have
+//! against it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::windows::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use gonto_image::{ChildError, Container, NewChild, ParentPath, ParentPaths, create_child};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_FILE_SYSTEM_LIMITATION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED,
+    ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION, ERROR_VHD_CHILD_PARENT_ID_MISMATCH,
+    ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH, ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH,
+    ERROR_VHD_PARENT_VHD_ACCESS_DENIED, ERROR_VHD_PARENT_VHD_NOT_FOUND, ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
+    ERROR_VIRTUAL_DISK_LIMITATION,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_SPARSE_FILE,
+};
+
+use super::register::{Carrier, Claim};
+use super::virtdisk::Format;
+use crate::image_file::{self, ParentSearch};
+use crate::{Error, Options};
+
+/// A child that is ready to be attached.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) file: PathBuf,
+    pub(super) format: Format,
+    /// Where the volume begins, in bytes of the disk.
+    pub(super) volume_at: u64,
+}
+
+impl Child {
+    /// Makes a child of the image in the cache's folder of layers, and records it.
+    ///
+    /// # Errors
+    /// [`Error::ReadImage`] and [`Error::OpenImage`]; `failed` makes one of everything else.
+    pub(super) fn make(
+        image: &Path,
+        options: &Options,
+        claim: &mut Claim,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<Self, Error> {
+        check(image).map_err(failed)?;
+        let opened = image_file::open(image, ParentSearch::Siblings)
+            .map_err(|source| Error::OpenImage { image: image.to_owned(), source })?;
+        let format = Format::of(image);
+        let layers = options.cache_dir.join(".gonto").join("layers");
+        fs::create_dir_all(&layers).map_err(failed)?;
+        let stem = image.file_stem().unwrap_or_default().display();
+        let file = layers.join(format!("{stem}-{}.{}", claim.id(), format.ending()));
+        claim.record(|entry| entry.carrier = Some(Carrier::Disk { child: file.clone(), volume: None }))?;
+
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| failed(error.into()))?;
+        let parent = std::path::absolute(image).map_err(failed)?;
+        let parent = parent.to_str().ok_or_else(|| failed(not_unicode(image)))?;
+        let other = |error: ChildError| match error {
+            ChildError::Parent(error) => {
+                Error::ReadImage { image: image.to_owned(), source: Box::new(error) }
+            }
+            error => failed(io::Error::other(error)),
+        };
+        let absolute = ParentPath::absolute(parent).map_err(other)?;
+        let wanted = NewChild {
+            paths: ParentPaths { absolute, relative: None },
+            // What is not there cannot be wrong: a copy of the cache may have another time.
+            parent_modified: None,
+            seed,
+        };
+        let output = File::create_new(&file).map_err(failed)?;
+        let child = create_child(opened.image.clone(), &opened.options(), &wanted, &output).map_err(other)?;
+        drop(output);
+        check(&file).map_err(failed)?;
+        // The content decides, whatever the name says.
+        let format = if child.container == Container::DifferencingVhdx { Format::Vhdx } else { Format::Vhd };
+        Ok(Self { file, format, volume_at: child.partition.start })
+    }
+}
+
+fn not_unicode(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidFilename, format!("{} is no Unicode", path.display()))
+}
+
+/// Windows refuses such files, and does not say which, or why.
+fn check(file: &Path) -> io::Result<()> {
+    let attributes = fs::metadata(file)?.file_attributes();
+    let shown = file.display();
+    let problem = if attributes & FILE_ATTRIBUTE_COMPRESSED != 0 {
+        format!(
+            "{shown} is compressed by NTFS: compact /u \"{shown}\", and the same for its folder, ends that"
+        )
+    } else if attributes & FILE_ATTRIBUTE_ENCRYPTED != 0 {
+        format!("{shown} is encrypted by NTFS: cipher /d \"{shown}\" ends that")
+    } else if attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0 {
+        format!("{shown} is a sparse file: fsutil sparse setflag \"{shown}\" 0 ends that; or fetch it again")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("Windows cannot attach it, because {problem}")))
+}
+
+/// Says what to do about an error of VirtDisk.
+pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
+    let code = error.raw_os_error().map_or(0, i32::cast_unsigned);
+    let shown = image.display();
+    let remedy = match code {
+        ERROR_PRIVILEGE_NOT_HELD | ERROR_ACCESS_DENIED => {
+            "only administrators may attach disks: run gonto from an elevated prompt, or give the account the right \
+             \"Perform volume maintenance tasks\""
+                .to_owned()
+        }
+        ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION => {
+            format!("another program has {shown} open for writing, or attached: detach it there (Disk Management, Hyper-V)")
+        }
+        ERROR_VIRTUAL_DISK_LIMITATION | ERROR_FILE_SYSTEM_LIMITATION => format!(
+            "Windows attaches files that are neither compressed, encrypted nor sparse, and lie on NTFS or ReFS: move the cache_dir \
+             ({shown})"
+        ),
+        ERROR_NOT_SUPPORTED => {
+            format!("Windows attaches no images from every kind of network share or disk: set cache_dir to a folder on a local disk ({shown})")
+        }
+        ERROR_VHD_PARENT_VHD_NOT_FOUND | ERROR_VHD_PARENT_VHD_ACCESS_DENIED => {
+            format!("Windows cannot open the image {shown} for the layer above it: set cache_dir to a folder on a local disk")
+        }
+        ERROR_VHD_CHILD_PARENT_ID_MISMATCH
+        | ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH
+        | ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH => {
+            format!("{shown} was replaced in this moment: try again")
+        }
+        ERROR_VIRTDISK_PROVIDER_NOT_FOUND => {
+            "this edition of Windows lacks the driver for virtual disks (vhdmp)".to_owned()
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}: {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_virtdisk_come_with_a_remedy() {
+        let image = Path::new(r"C:\cache\jdk.vhd");
+        let explained =
+            |code: u32| explain(io::Error::from_raw_os_error(code.cast_signed()), image).to_string();
+        assert!(explained(ERROR_PRIVILEGE_NOT_HELD).contains("elevated prompt"));
+        for code in [
+            ERROR_SHARING_VIOLATION,
+            ERROR_VIRTUAL_DISK_LIMITATION,
+            ERROR_NOT_SUPPORTED,
+            ERROR_VHD_PARENT_VHD_NOT_FOUND,
+            ERROR_VHD_CHILD_PARENT_ID_MISMATCH,
+        ] {
+            let text = explained(code);
+            assert!(text.contains("jdk.vhd") && text.contains(": "), "{text}");
+        }
+        let unknown = io::Error::from_raw_os_error(1234);
+        assert_eq!(explain(io::Error::from_raw_os_error(1234), image).to_string(), unknown.to_string());
+    }
+}

@@ -1,0 +1,267 @@
+//! An image gets its drive letter, by the first road that works.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::child::{Child, explain};
+use super::copies::Copy;
+use super::letter::Letter;
+use super::register::{Carrier, Claim, Entry, Found, Holder, Locked, Register};
+use super::virtdisk::{Attachment, Disk};
+use super::volumes::{self, VolumeName};
+use crate::backend::Road;
+use crate::image_file::{self, ParentSearch};
+use crate::told::Told;
+use crate::{Error, Image, Interrupt, Layer, MountPoint, Notice, Options};
+
+/// How long Windows may take to find the volume on a disk, and to give it its letter. On a busy machine it takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a letter for a folder may take to appear. It is there at once; where letters do not work, nothing ever comes.
+const LETTER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// An image that is shown by this gonto.
+#[derive(Debug)]
+pub(super) struct Shown {
+    claim: Claim,
+    /// Nobody else may use the copy by which it is shown, if that is how.
+    _copy: Option<Copy>,
+}
+
+impl Shown {
+    pub(super) fn entry(&self) -> &Entry {
+        &self.claim.entry
+    }
+
+    /// Takes it away.
+    pub(super) fn take_down(self) -> Result<(), Error> {
+        self.claim.end()
+    }
+
+    /// It stays when this gonto ends.
+    pub(super) fn leave(mut self) -> Result<PathBuf, Error> {
+        self.claim.record(|entry| entry.complete = true)?;
+        Ok(self.claim.entry.folder())
+    }
+}
+
+/// Shows an image: for this run, or, with a holder, until nobody needs it any more.
+///
+/// # Errors
+/// What closes the last road, or all of them. What was made until then is taken away.
+pub(super) fn show(
+    image: &Image,
+    register: &Register,
+    options: &Options,
+    holder: Option<Holder>,
+) -> Result<Shown, Error> {
+    let locked = register.lock()?;
+    let alive = locked.sweep()?;
+    show_beside(image, locked, &alive, options, holder)
+}
+
+/// The same, when the register has been locked and swept.
+pub(super) fn show_beside(
+    image: &Image,
+    register: Locked<'_>,
+    alive: &[Found],
+    options: &Options,
+    holder: Option<Holder>,
+) -> Result<Shown, Error> {
+    File::open(&image.file).map_err(|source| Error::OpenImage { image: image.file.clone(), source })?;
+    let letter = register.choose_letter(alive, &image.mount_point)?;
+    let read_only = options.layer == Layer::None;
+    if options.layer.limit().is_some() {
+        let reason = "Windows keeps it in a file on the disk".to_owned();
+        return Err(Error::NoLimit { path: shown_path(letter, image), reason });
+    }
+    let wanted = Wanted {
+        image,
+        options,
+        read_only,
+        permanent: holder.is_some(),
+        copies_in_use: alive.iter().filter_map(|found| found.entry.copy().map(Path::to_owned)).collect(),
+    };
+    let mut claim = register.claim(Entry::new(&image.file, letter, read_only, holder))?;
+    // Others may go on: whatever takes long comes now.
+    drop(register);
+    let copy = options.backend.first_that_works(|road, reason| match road {
+        Road::Virtdisk => wanted.attach(&mut claim).map(|()| None),
+        Road::Extract => wanted.unpack(&mut claim, reason).map(Some),
+    });
+    match copy {
+        Ok(copy) => Ok(Shown { claim, _copy: copy }),
+        Err(error) => {
+            if let Err(error) = claim.end() {
+                tracing::debug!(%error, "left for the next time");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// For messages.
+fn shown_path(letter: Option<Letter>, image: &Image) -> PathBuf {
+    letter.map_or_else(|| image.file.clone(), |letter| letter.root().into())
+}
+
+/// An image on its way.
+struct Wanted<'a> {
+    image: &'a Image,
+    options: &'a Options,
+    read_only: bool,
+    /// It is to outlive this process.
+    permanent: bool,
+    copies_in_use: Vec<PathBuf>,
+}
+
+/// The road `virtdisk`.
+impl Wanted<'_> {
+    fn attach(&self, claim: &mut Claim) -> Result<(), Error> {
+        let image = &self.image.file;
+        let Some(letter) = claim.entry.letter else { return Err(Error::NoDrive { image: image.clone() }) };
+        let failed = |source| Error::Mount {
+            image: image.clone(),
+            path: letter.root().into(),
+            source: explain(source, image),
+        };
+        let attached = Child::make(image, self.options, claim, &failed)
+            .and_then(|child| self.attach_child(&child, letter, claim, &failed));
+        if attached.is_err() {
+            // Nothing of it must be in the way of the next road.
+            claim.take_down()?;
+        } else if self.options.layer.is_in_memory() {
+            let reason = "Windows has no layers in memory".to_owned();
+            self.options.notices.send(Notice::WritesOnDisk { mount_point: letter.root().into(), reason });
+        }
+        attached
+    }
+
+    fn attach_child(
+        &self,
+        child: &Child,
+        letter: Letter,
+        claim: &mut Claim,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<(), Error> {
+        let attachment = Attachment { read_only: self.read_only, permanent: self.permanent };
+        let disk = Disk::open(&child.file, child.format, self.read_only).map_err(failed)?;
+        let disk = claim.disk.insert(disk);
+        disk.attach(attachment).map_err(failed)?;
+        let path = disk.physical_path().map_err(failed)?;
+        let volume = self.wait_for_volume(&path, child.volume_at, failed)?;
+        claim.record(|entry| {
+            let child = child.file.clone();
+            entry.carrier = Some(Carrier::Disk { child, volume: Some(volume.clone()) });
+        })?;
+        volume.show_at(letter).map_err(failed)?;
+        let is_there = || Ok(volume.is_at(letter)?.then_some(()));
+        let there = until(PATIENCE, &self.options.interrupt, is_there).map_err(failed)?;
+        there.ok_or_else(|| {
+            failed(io::Error::new(io::ErrorKind::TimedOut, "Windows does not show the letter"))
+        })
+    }
+
+    /// The volume that begins at byte `offset` of the attached disk. It appears a moment later than the disk.
+    fn wait_for_volume(
+        &self,
+        disk: &OsStr,
+        offset: u64,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<VolumeName, Error> {
+        let number = volumes::disk_number(disk).map_err(failed)?;
+        let found =
+            until(PATIENCE, &self.options.interrupt, || volumes::find(number, offset)).map_err(failed)?;
+        found.ok_or_else(|| {
+            let remedy = match volumes::is_offline(disk) {
+                Ok(true) => {
+                    "Windows keeps new disks offline here; allow them, as administrator: diskpart, then san policy=OnlineAll"
+                }
+                _ => "gonto image verify tells whether it holds one",
+            };
+            Error::NoVolume { image: self.image.file.clone(), remedy }
+        })
+    }
+}
+
+/// The road `extract`.
+impl Wanted<'_> {
+    fn unpack(&self, claim: &mut Claim, reason: &str) -> Result<Copy, Error> {
+        let Options { notices, .. } = self.options;
+        let image = &self.image.file;
+        let failed = |source| {
+            let folder = self.options.cache_dir.join(".gonto").join("trees");
+            Error::Unpack { image: image.clone(), folder, source }
+        };
+        let opened = image_file::open(image, ParentSearch::Siblings)
+            .map_err(|source| Error::OpenImage { image: image.clone(), source })?;
+        let tree = opened
+            .tree(image)
+            .map_err(|error| Error::ReadImage { image: image.clone(), source: Box::new(error) })?;
+        for note in tree.notes() {
+            match Told::of(&note.reason) {
+                Told::AtOnce => {
+                    notices.send(Notice::Unreadable { image: image.clone(), reason: note.to_string() });
+                }
+                _ => tracing::debug!(image = %image.display(), %note),
+            }
+        }
+        let in_use = |folder: &Path| self.copies_in_use.iter().any(|copy| copy == folder);
+        let copy = Copy::acquire(image, self.options, self.read_only, &in_use).map_err(failed)?;
+        if !copy.folder.exists() {
+            notices.send(Notice::Unpacking { image: image.clone(), reason: reason.to_owned() });
+        }
+        claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
+        let copy = copy.put_right(image, &tree, self.options, self.read_only).map_err(failed)?;
+        if let Some(letter) = claim.entry.letter {
+            self.define(letter, &copy, claim)?;
+        }
+        Ok(copy)
+    }
+
+    /// Makes the letter stand for the copy. Where the system does not do that, and no letter was asked for, the folder is shown
+    /// as it is.
+    fn define(&self, letter: Letter, copy: &Copy, claim: &mut Claim) -> Result<(), Error> {
+        let is_there = || match letter.leads_to(&copy.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            there => Ok(there?.then_some(())),
+        };
+        let shown = letter.define(&copy.folder).and_then(|()| {
+            let there = until(LETTER_PATIENCE, &self.options.interrupt, is_there)?;
+            there.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "the letter does not appear"))
+        });
+        let Err(source) = shown else { return Ok(()) };
+        let undefined = letter.undefine(&copy.folder);
+        if self.image.mount_point == MountPoint::Automatic
+            && source.kind() != io::ErrorKind::Interrupted
+            && undefined.is_ok()
+        {
+            tracing::debug!(%source, folder = %copy.folder.display(), "shown without a letter");
+            return claim.record(|entry| entry.letter = None);
+        }
+        Err(Error::Mount { image: self.image.file.clone(), path: letter.root().into(), source })
+    }
+}
+
+/// Tries until there is something, or it has taken too long.
+fn until<T>(
+    patience: Duration,
+    interrupt: &Interrupt,
+    mut attempt: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let found = attempt()?;
+        if found.is_some() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        interrupt.check()?;
+        interrupt.waker().wait(interrupt.times(), TICK);
+    }
+}
