@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 /// that was given one of them is told. It cannot be taken back.
 ///
 /// The first [`raise`](Self::raise) asks the running command to end, which has ten seconds for that; what a command has
-/// left running when it ended has two more. The second raise ends all at once.
+/// left running when it ended has two more. The second raise ends all at once. Windows knows no other way to ask than the
+/// keyboard: what has reached only gonto ends all at once there.
 ///
 /// ```
 /// use gonto_mount::{Interrupt, Reach};
@@ -44,7 +45,7 @@ impl Interrupt {
     /// An interrupt that has not been raised.
     ///
     /// # Errors
-    /// When the process has no file descriptors left.
+    /// When the process has no file descriptors or handles left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(Arc::new(Inner {
             signal: AtomicI32::new(0),
@@ -72,6 +73,19 @@ impl Interrupt {
             0 => None,
             signal => Some(signal),
         }
+    }
+
+    /// From now on it is raised by Ctrl-C and Ctrl-Break, which do not end this process any more (signal 2), and by the end of
+    /// the console, the session or the system (signal 15, twice, as there are only a few seconds). In these last cases
+    /// Windows ends this process as soon as it has said that it is ready for it; it never says so, and should end by itself.
+    ///
+    /// Where whoever started this process has it ignore Ctrl-C, that stays so.
+    ///
+    /// # Errors
+    /// When the system refuses the handler.
+    #[cfg(windows)]
+    pub fn heed_the_console(&self) -> io::Result<()> {
+        crate::windows::heed(self.clone())
     }
 
     /// For work in many steps.
@@ -140,37 +154,35 @@ mod unix {
 #[cfg(windows)]
 mod windows {
     use std::io;
-    use std::sync::{Condvar, Mutex, PoisonError};
-    use std::time::Duration;
+    use std::os::windows::io::BorrowedHandle;
 
-    /// The number of raises, and a condition for threads that wait until it grows.
-    #[derive(Debug, Default)]
-    pub(crate) struct Waker {
-        raised: Mutex<u32>,
-        changed: Condvar,
-    }
+    use crate::windows::Event;
+
+    /// Two events, for the first and the second raise. They stay set, because any number of threads may wait for them,
+    /// beside other handles.
+    #[derive(Debug)]
+    pub(crate) struct Waker([Event; 2]);
 
     impl Waker {
-        #[expect(
-            clippy::unnecessary_wraps,
-            reason = "the other systems need a descriptor, and there may be none"
-        )]
         pub(super) fn new() -> io::Result<Self> {
-            Ok(Self::default())
+            Ok(Self([Event::new()?, Event::new()?]))
         }
 
         /// Tells of one more raise, `before` which there were that many.
         pub(super) fn wake(&self, before: u32) {
-            let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-            *raised = before.saturating_add(1).max(*raised);
-            drop(raised);
-            self.changed.notify_all();
+            let Some(event) = self.of(before) else { return };
+            if let Err(error) = event.set() {
+                tracing::debug!(%error, "cannot wake the waiting threads");
+            }
         }
 
-        /// Waits until there are more raises than `seen`, at most for `timeout`.
-        pub(crate) fn wait(&self, seen: u32, timeout: Duration) {
-            let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.changed.wait_timeout_while(raised, timeout, |raised| *raised <= seen));
+        /// What is signalled when there are more raises than `seen`; none when more would change nothing.
+        pub(crate) fn after(&self, seen: u32) -> Option<BorrowedHandle<'_>> {
+            self.of(seen).map(Event::handle)
+        }
+
+        fn of(&self, raise: u32) -> Option<&Event> {
+            usize::try_from(raise).ok().and_then(|raise| self.0.get(raise))
         }
     }
 }

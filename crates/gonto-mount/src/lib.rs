@@ -61,6 +61,8 @@ mod mount_point;
 mod notice;
 mod told;
 pub mod unpack;
+#[cfg(any(windows, test))]
+mod wide;
 
 use std::path::PathBuf;
 

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use rustix::process::{Pid, WaitOptions};
 use super::exec_image;
 use super::init::{self, Kind, Plan, UserMap};
 use super::wire::{self, Op, Reply, Step};
+use crate::command::NoFolder;
 use crate::{Command, Interrupt};
 
 /// How long a script may take to end after the first interrupt. Build tools remove half-written files then.
@@ -381,13 +382,6 @@ impl Progress {
             io::Error::new(io::ErrorKind::TimedOut, what)
         })
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("cannot change to the folder {}", folder.display())]
-struct NoFolder {
-    folder: PathBuf,
-    source: io::Error,
 }
 
 /// How a command that should end is made to: by the signal that gonto got, unless it has that from the terminal; when it

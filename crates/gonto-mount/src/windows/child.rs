@@ -56,7 +56,8 @@ impl Child {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| failed(error.into()))?;
         let parent = std::path::absolute(image).map_err(failed)?;
-        let parent = parent.to_str().ok_or_else(|| failed(not_unicode(image)))?;
+        // As Windows itself writes it, where the path is not too long for that.
+        let parent = dunce::simplified(&parent).to_str().ok_or_else(|| failed(not_unicode(image)))?;
         let other = |error: ChildError| match error {
             ChildError::Parent(error) => {
                 Error::ReadImage { image: image.to_owned(), source: Box::new(error) }

@@ -4,6 +4,7 @@
 //! <cache_dir>/.gonto/trees/<image>-<size>-<time>-<ends>/
 //!   0/, 1/, …           copies to write to: each is used by one run at a time
 //!   0.lock, 1.lock, …   held by the run that uses the copy, or puts it right
+//!   0.kept, 1.kept, …   the copy is mounted until it is unmounted: the path of its entry in somebody's register
 //!   read-only/          a copy to read, shared by all
 //!   read-only.lock
 //! ```
@@ -37,17 +38,12 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    /// A copy that nobody uses: an old one, or a folder for a new one. `in_use` tells those that are mounted for everybody.
-    pub(super) fn acquire(
-        image: &Path,
-        options: &Options,
-        read_only: bool,
-        in_use: &dyn Fn(&Path) -> bool,
-    ) -> io::Result<Self> {
+    /// A copy that nobody uses: an old one, or a folder for a new one.
+    pub(super) fn acquire(image: &Path, options: &Options, read_only: bool) -> io::Result<Self> {
         let trees = options.cache_dir.join(".gonto").join("trees");
         let tree = trees.join(image_file::name_of_content(image)?);
         fs::create_dir_all(&tree)?;
-        remove_outdated(image, &trees, &tree, in_use);
+        remove_outdated(image, &trees, &tree);
         if read_only {
             let waiting = || options.notices.send(Notice::Waiting { activity: "unpacks" });
             let lock = lock::exclusive(&lock_of(&tree, READ_ONLY), &options.interrupt, waiting)?;
@@ -57,7 +53,7 @@ impl Copy {
             let name = number.to_string();
             let folder = tree.join(&name);
             if let Some(lock) = lock::try_exclusive(&lock_of(&tree, &name))?
-                && !in_use(&folder)
+                && !is_kept(&folder)?
             {
                 return Ok(Self { folder, _lock: lock });
             }
@@ -96,6 +92,11 @@ impl Copy {
         if read_only { self.share(options) } else { Ok(self) }
     }
 
+    /// It stays in use when this gonto ends, as long as there is a file `entry`.
+    pub(super) fn keep_for(&self, entry: &Path) -> io::Result<()> {
+        fs::write(kept(&self.folder), entry.as_os_str().as_encoded_bytes())
+    }
+
     fn share(self, options: &Options) -> io::Result<Self> {
         let Self { folder, _lock: exclusive } = self;
         drop(exclusive);
@@ -105,32 +106,58 @@ impl Copy {
     }
 }
 
+fn kept(copy: &Path) -> PathBuf {
+    copy.with_extension("kept")
+}
+
+/// Whether the copy is mounted until it is unmounted, by whomever.
+fn is_kept(copy: &Path) -> io::Result<bool> {
+    let entry = match fs::read_to_string(kept(copy)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entry => entry?,
+    };
+    // What cannot be seen is somebody else's.
+    let is_there = Path::new(&entry).try_exists().unwrap_or(true);
+    if !is_there {
+        free(copy)?;
+    }
+    Ok(is_there)
+}
+
+/// The copy is not mounted any more.
+pub(super) fn free(copy: &Path) -> io::Result<()> {
+    match fs::remove_file(kept(copy)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn lock_of(tree: &Path, name: &str) -> PathBuf {
     tree.join(name).with_extension("lock")
 }
 
 /// Removes copies of what the image was before, if nobody uses them. They may be as large as the image.
-fn remove_outdated(image: &Path, trees: &Path, current: &Path, in_use: &dyn Fn(&Path) -> bool) {
+fn remove_outdated(image: &Path, trees: &Path, current: &Path) {
     let Some(prefix) = image.file_name().map(|name| format!("{}-", name.to_string_lossy())) else { return };
     for entry in fs::read_dir(trees).into_iter().flatten().flatten() {
         let tree = entry.path();
         if tree == current || !entry.file_name().to_string_lossy().starts_with(&prefix) {
             continue;
         }
-        if let Err(error) = remove_unused(&tree, in_use) {
+        if let Err(error) = remove_unused(&tree) {
             tracing::debug!(tree = %tree.display(), %error, "stays");
         }
     }
 }
 
-fn remove_unused(tree: &Path, in_use: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+fn remove_unused(tree: &Path) -> io::Result<()> {
     let mut locks = Vec::new();
     for entry in fs::read_dir(tree)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "lock") {
             let busy = || io::Error::from(io::ErrorKind::ResourceBusy);
             locks.push(lock::try_exclusive(&path)?.ok_or_else(busy)?);
-        } else if in_use(&path) {
+        } else if is_kept(&path)? {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
     }

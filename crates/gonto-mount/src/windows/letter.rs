@@ -14,7 +14,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     QueryDosDeviceW,
 };
 
-use super::wide::{text, wide};
+use super::text::{text, wide};
 
 /// A letter from D to Z. A to C belong to the system.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]

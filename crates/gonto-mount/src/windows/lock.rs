@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Interrupt;
@@ -21,6 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// [`io::ErrorKind::Interrupted`] when the interrupt is raised; what the system says.
 pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce()) -> io::Result<File> {
     wait(interrupt, waiting, || try_exclusive(path))
+}
+
+/// Takes the lock for cleaning up, which an interrupt must not prevent.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when somebody else holds it for longer than `limit`.
+pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(file) = try_exclusive(path)? {
+            return Ok(file);
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(TICK);
+    }
 }
 
 /// The same, shared with others that read only.
@@ -68,7 +86,7 @@ fn wait(
         {
             waiting();
         }
-        interrupt.waker().wait(interrupt.times(), TICK);
+        thread::sleep(TICK);
     }
 }
 
@@ -101,6 +119,8 @@ mod tests {
         interrupt.raise(2, crate::Reach::Gonto);
         let error = exclusive(&path, &interrupt, || ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        let error = exclusive_within(&path, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(lock);
         assert!(!is_held(&path));
         assert!(try_exclusive(&path).unwrap().is_some());

@@ -9,12 +9,16 @@
 //! | `copies` | unpacked files, which every run finds as the image has them |
 //! | `register` | what was put into the system, and for whom: what a killed gonto leaves is taken down by the next |
 //! | `virtdisk`, `volumes`, `letter` | the calls of Windows, one function each |
-//! | `process` | scripts, and all that they start |
+//! | `process`, `job`, `spawn` | scripts, and all that they start |
+//! | `console`, `event` | Ctrl-C and its kind, and waiting for them |
 //! | `diagnose` | what works here |
 
 mod child;
+mod console;
 mod copies;
 mod diagnose;
+mod event;
+mod job;
 mod letter;
 mod lock;
 mod mounts;
@@ -22,10 +26,13 @@ mod process;
 mod register;
 mod session;
 mod shown;
+mod spawn;
+mod text;
 mod virtdisk;
 mod volumes;
-mod wide;
 
+pub(crate) use console::heed;
 pub use diagnose::diagnose;
+pub(crate) use event::Event;
 pub use mounts::Mounts;
 pub use session::Session;

@@ -20,13 +20,16 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::letter::Letter;
-use super::lock;
 use super::virtdisk::{Disk, Format};
 use super::volumes::{self, VolumeName};
+use super::{copies, lock};
 use crate::{Error, Interrupt, MountPoint, Notice, Notices, Options};
 
 /// How long a file that was in use may be in use after it. Windows detaches a disk a moment later than it says.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long cleaning up waits for others. What is not cleaned up then, the next gonto takes down.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// How often it is looked at again.
 const TICK: Duration = Duration::from_millis(50);
@@ -107,14 +110,6 @@ impl Entry {
         }
     }
 
-    /// The folder of its copy, if it is shown by one.
-    pub(super) fn copy(&self) -> Option<&Path> {
-        match &self.carrier {
-            Some(Carrier::Copy { folder }) => Some(folder),
-            _ => None,
-        }
-    }
-
     /// The holders, in words.
     pub(super) fn describe_holders(&self) -> String {
         let describe =
@@ -144,7 +139,11 @@ impl Entry {
     pub(super) fn take_down(&self, disk: Option<Disk>) -> io::Result<()> {
         match &self.carrier {
             None => Ok(()),
-            Some(Carrier::Copy { folder }) => self.letter.map_or(Ok(()), |letter| letter.undefine(folder)),
+            Some(Carrier::Copy { folder }) => {
+                self.letter.map_or(Ok(()), |letter| letter.undefine(folder))?;
+                // Of those that are shared, only mounts that were to stay have said that they are in use.
+                if self.complete { copies::free(folder) } else { Ok(()) }
+            }
             Some(Carrier::Disk { child, .. }) if !is_layer(child) => {
                 Err(io::Error::other(format!("{} is no layer of gonto", child.display())))
             }
@@ -214,7 +213,14 @@ impl Claim {
     /// Records what `change` does to the entry, before that is done to the system.
     pub(super) fn record(&mut self, change: impl FnOnce(&mut Entry)) -> Result<(), Error> {
         change(&mut self.entry);
+        // A file that somebody reads cannot be replaced.
+        let _locked = self.register.lock_for_cleanup()?;
         write(&self.path, &self.entry)
+    }
+
+    /// The file of the entry.
+    pub(super) fn file(&self) -> PathBuf {
+        self.path.with_extension("json")
     }
 
     /// Takes down what the entry names; it stays for what comes instead.
@@ -231,11 +237,9 @@ impl Claim {
     /// # Errors
     /// As [`take_down`](Self::take_down).
     pub(super) fn end(mut self) -> Result<(), Error> {
-        let register = self.register.clone();
-        let _locked = register.lock()?;
         self.take_down()?;
-        let path = self.path.clone();
-        drop(self);
+        let Self { register, path, .. } = self;
+        let _locked = register.lock_for_cleanup()?;
         forget(&path)
     }
 }
@@ -257,6 +261,17 @@ impl Register {
         let path = self.folder.join("lock");
         let waiting = || self.notices.send(Notice::Waiting { activity: "mounts or unmounts" });
         match lock::exclusive(&path, &self.interrupt, waiting) {
+            Ok(lock) => Ok(Locked { register: self, _lock: lock }),
+            Err(source) => Err(Error::State { path, source }),
+        }
+    }
+}
+
+impl Register {
+    /// The same for those who have to go on, whatever is typed.
+    fn lock_for_cleanup(&self) -> Result<Locked<'_>, Error> {
+        let path = self.folder.join("lock");
+        match lock::exclusive_within(&path, CLEAN_UP) {
             Ok(lock) => Ok(Locked { register: self, _lock: lock }),
             Err(source) => Err(Error::State { path, source }),
         }
@@ -529,13 +544,13 @@ mod tests {
         let (folder, register) = register();
         let precious = folder.path().join("precious.vhd");
         fs::write(&precious, "precious").unwrap();
-        let locked = register.lock().unwrap();
-        let mut claim = locked.claim(Entry::new(Path::new("a.vhd"), None, false, None)).unwrap();
+        let claim = register.lock().unwrap().claim(Entry::new(Path::new("a.vhd"), None, false, None));
+        let mut claim = claim.unwrap();
         claim
             .record(|entry| entry.carrier = Some(Carrier::Disk { child: precious.clone(), volume: None }))
             .unwrap();
         drop(claim);
-        assert!(locked.sweep().unwrap().is_empty());
+        assert!(register.lock().unwrap().sweep().unwrap().is_empty());
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     }
 }

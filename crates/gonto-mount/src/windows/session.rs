@@ -30,7 +30,6 @@ use crate::{Command, Error, Image, MountPoint, Options, Written};
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    /// Ends first, so that nothing uses the images any more.
     processes: Processes,
     shown: Vec<Shown>,
     register: Register,
@@ -89,9 +88,15 @@ impl Session {
         Vec::new()
     }
 
-    /// Unmounts everything, the last image first, and returns what failed.
+    /// Unmounts everything, the last image first, and returns what failed. What scripts have left running ends before, if there
+    /// is an image that it could use: the next run may get the same copy.
     pub fn unmount_all(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
+        if !self.shown.is_empty()
+            && let Err(source) = self.processes.end_all()
+        {
+            errors.push(Error::Processes { source });
+        }
         while let Some(shown) = self.shown.pop() {
             errors.extend(shown.take_down().err());
         }

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::child::{Child, explain};
@@ -81,13 +82,7 @@ pub(super) fn show_beside(
         let reason = "Windows keeps it in a file on the disk".to_owned();
         return Err(Error::NoLimit { path: shown_path(letter, image), reason });
     }
-    let wanted = Wanted {
-        image,
-        options,
-        read_only,
-        permanent: holder.is_some(),
-        copies_in_use: alive.iter().filter_map(|found| found.entry.copy().map(Path::to_owned)).collect(),
-    };
+    let wanted = Wanted { image, options, read_only, permanent: holder.is_some() };
     let mut claim = register.claim(Entry::new(&image.file, letter, read_only, holder))?;
     // Others may go on: whatever takes long comes now.
     drop(register);
@@ -96,7 +91,14 @@ pub(super) fn show_beside(
         Road::Extract => wanted.unpack(&mut claim, reason).map(Some),
     });
     match copy {
-        Ok(copy) => Ok(Shown { claim, _copy: copy }),
+        Ok(copy) => {
+            if options.layer.is_in_memory() {
+                let (mount_point, reason) =
+                    (claim.entry.folder(), "Windows has no layers in memory".to_owned());
+                options.notices.send(Notice::WritesOnDisk { mount_point, reason });
+            }
+            Ok(Shown { claim, _copy: copy })
+        }
         Err(error) => {
             if let Err(error) = claim.end() {
                 tracing::debug!(%error, "left for the next time");
@@ -118,7 +120,6 @@ struct Wanted<'a> {
     read_only: bool,
     /// It is to outlive this process.
     permanent: bool,
-    copies_in_use: Vec<PathBuf>,
 }
 
 /// The road `virtdisk`.
@@ -136,9 +137,6 @@ impl Wanted<'_> {
         if attached.is_err() {
             // Nothing of it must be in the way of the next road.
             claim.take_down()?;
-        } else if self.options.layer.is_in_memory() {
-            let reason = "Windows has no layers in memory".to_owned();
-            self.options.notices.send(Notice::WritesOnDisk { mount_point: letter.root().into(), reason });
         }
         attached
     }
@@ -212,12 +210,14 @@ impl Wanted<'_> {
                 _ => tracing::debug!(image = %image.display(), %note),
             }
         }
-        let in_use = |folder: &Path| self.copies_in_use.iter().any(|copy| copy == folder);
-        let copy = Copy::acquire(image, self.options, self.read_only, &in_use).map_err(failed)?;
+        let copy = Copy::acquire(image, self.options, self.read_only).map_err(failed)?;
         if !copy.folder.exists() {
             notices.send(Notice::Unpacking { image: image.clone(), reason: reason.to_owned() });
         }
         claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
+        if self.permanent {
+            copy.keep_for(&claim.file()).map_err(failed)?;
+        }
         let copy = copy.put_right(image, &tree, self.options, self.read_only).map_err(failed)?;
         if let Some(letter) = claim.entry.letter {
             self.define(letter, &copy, claim)?;
@@ -262,6 +262,6 @@ fn until<T>(
             return Ok(found);
         }
         interrupt.check()?;
-        interrupt.waker().wait(interrupt.times(), TICK);
+        thread::sleep(TICK);
     }
 }

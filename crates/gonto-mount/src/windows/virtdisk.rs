@@ -23,7 +23,7 @@ use windows_sys::Win32::Storage::Vhd::{
     VIRTUAL_STORAGE_TYPE_DEVICE_VHD, VIRTUAL_STORAGE_TYPE_DEVICE_VHDX, VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT,
 };
 
-use super::wide::{text, wide};
+use super::text::{text, wide};
 
 /// What kind of image a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,7 +25,7 @@ use windows_sys::Win32::System::Ioctl::{
 };
 
 use super::letter::Letter;
-use super::wide::{text, texts, wide};
+use super::text::{text, texts, wide};
 
 /// Room for the name of a volume: 49 characters and the zero, by the documentation.
 const NAME_ROOM: u32 = 64;
