@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Library(error) => error.exit_code(),
             Self::Image(error) => error.exit_code(),

@@ -1,11 +1,11 @@
-//! Signals become an interrupt of the run.
+//! Signals, and what the console tells on Windows, become an interrupt of the run.
 
 use std::io;
 
 use gonto::Interrupt;
 
 /// From now on Ctrl-C, SIGTERM and the like raise `interrupt` instead of ending the program. Those that whoever started
-/// gonto has it ignore (nohup, `trap '' INT`) stay ignored, for its commands too.
+/// gonto has it ignore (nohup, `trap '' INT`, a new process group on Windows) stay ignored, for its commands too.
 pub(crate) fn forward(interrupt: Interrupt) -> io::Result<()> {
     sys::forward(interrupt)
 }
@@ -60,8 +60,7 @@ mod sys {
 mod sys {
     use super::{Interrupt, io};
 
-    /// Ctrl-C ends gonto and its script together, as Windows does by itself.
-    pub(super) fn forward(_interrupt: Interrupt) -> io::Result<()> {
-        Ok(())
+    pub(super) fn forward(interrupt: Interrupt) -> io::Result<()> {
+        interrupt.heed_the_console()
     }
 }

@@ -70,7 +70,7 @@ pub enum Error {
     #[error("cannot use the repository")]
     Repository(#[source] Box<gonto_store::Error>),
     /// A command of a script failed.
-    #[error("{script} failed: {line:?} {}", ended(*status))]
+    #[error("{script} failed: {line:?} {}", sys::ended(*status))]
     ScriptFailed {
         /// The script.
         script: ScriptType,
@@ -110,22 +110,32 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit status of a program that ends with this error: that of the failing script command, 128 + N for signal N, 1
-    /// for everything else.
+    /// The exit status of a program that ends with this error: that of the failing script command, all 32 bits of it on
+    /// Windows, where they are a signed number as in `%ERRORLEVEL%`; for an interrupt the one that the system itself uses; 1
+    /// for everything else. Never 0, and elsewhere than on Windows at most 255.
+    ///
+    /// | | Windows | elsewhere |
+    /// | --- | --- | --- |
+    /// | `exit 7` | 7 | 7 |
+    /// | an access violation, 0xC0000005 | -1073741819 | |
+    /// | the command was ended by signal N | | 128 + N |
+    /// | an interrupt, signal N | -1073741510, STATUS_CONTROL_C_EXIT: a batch file that called the program stops | 128 + N |
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        let signalled = |signal: i32| u8::try_from(signal).unwrap_or(0).saturating_add(128);
+    pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Interrupted { signal } => signalled(*signal),
-            Self::ScriptFailed { status, .. } => match (status.code(), sys::signal(*status)) {
-                (_, Some(signal)) => signalled(signal),
-                // Windows has larger codes than a byte; a failure must not look like success.
-                (Some(code), None) => u8::try_from(code & 0xff).ok().filter(|code| *code != 0).unwrap_or(1),
-                (None, None) => 1,
-            },
+            Self::Interrupted { signal } => interrupted(*signal),
+            Self::ScriptFailed { status, .. } => {
+                // A failure must not look like success.
+                sys::exit_code(*status).filter(|code| *code != 0).unwrap_or(1)
+            }
             _ => 1,
         }
     }
+}
+
+/// The exit status of a program that ends because of signal `signal`.
+pub(crate) fn interrupted(signal: i32) -> i32 {
+    sys::interrupted(signal)
 }
 
 fn hint(known: &[String], suggestion: Option<&str>) -> String {
@@ -140,21 +150,26 @@ fn images(count: usize) -> String {
     if count == 1 { "an image".to_owned() } else { format!("{count} images") }
 }
 
-fn ended(status: ExitStatus) -> String {
-    match (status.code(), sys::signal(status)) {
-        (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
-    }
-}
-
 #[cfg(unix)]
 mod sys {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    pub(super) fn signal(status: ExitStatus) -> Option<i32> {
-        status.signal()
+    pub(super) fn exit_code(status: ExitStatus) -> Option<i32> {
+        status.code().or_else(|| status.signal().map(interrupted))
+    }
+
+    /// What a shell says of a command that was ended by a signal.
+    pub(super) fn interrupted(signal: i32) -> i32 {
+        u8::try_from(signal).unwrap_or(0).saturating_add(128).into()
+    }
+
+    pub(super) fn ended(status: ExitStatus) -> String {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => format!("ended with status {code}"),
+            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        }
     }
 }
 
@@ -162,8 +177,22 @@ mod sys {
 mod sys {
     use std::process::ExitStatus;
 
-    pub(super) fn signal(_status: ExitStatus) -> Option<i32> {
-        None
+    pub(super) fn exit_code(status: ExitStatus) -> Option<i32> {
+        status.code()
+    }
+
+    /// Windows has no signals. With this status, its own for Ctrl-C, cmd does not go on with a batch file.
+    pub(super) fn interrupted(_signal: i32) -> i32 {
+        0xC000_013A_u32.cast_signed()
+    }
+
+    /// The large ones are what the system says of a crash, and listed in hexadecimal.
+    pub(super) fn ended(status: ExitStatus) -> String {
+        match status.code() {
+            Some(code @ 0..) => format!("ended with status {code}"),
+            Some(code) => format!("ended with status {code} ({code:#X})"),
+            None => "ended".to_owned(),
+        }
     }
 }
 
@@ -190,5 +219,33 @@ mod tests {
     fn a_failure_says_which_line_and_how() {
         assert_eq!(failed(7 << 8).to_string(), "script failed: \"make\" ended with status 7");
         assert_eq!(failed(9).to_string(), "script failed: \"make\" was ended by signal 9");
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+    use std::os::windows::process::ExitStatusExt;
+
+    fn failed(status: u32) -> Error {
+        let status = ExitStatus::from_raw(status);
+        Error::ScriptFailed { script: ScriptType::Script, line: "make".into(), status }
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_command_with_all_its_bits() {
+        assert_eq!(failed(7).exit_code(), 7);
+        assert_eq!(failed(256).exit_code(), 256);
+        assert_eq!(failed(u32::MAX).exit_code(), -1);
+        assert_eq!(failed(0xC000_0005).exit_code(), -1_073_741_819);
+        assert_eq!(Error::Interrupted { signal: 2 }.exit_code(), -1_073_741_510);
+        assert_eq!(Error::NoStateFolder.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_failure_says_how_as_windows_lists_it() {
+        assert_eq!(failed(259).to_string(), "script failed: \"make\" ended with status 259");
+        let crash = "script failed: \"make\" ended with status -1073741819 (0xC0000005)";
+        assert_eq!(failed(0xC000_0005).to_string(), crash);
     }
 }

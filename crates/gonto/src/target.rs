@@ -481,7 +481,9 @@ impl Target {
         let mut environment: IndexMap<OsString, OsString> = env::vars_os().collect();
         let target = self.config.env.iter().map(|(name, value)| (name, OsString::from(value)));
         for (name, value) in target.chain(self.image_env.iter().map(|(name, value)| (name, value.clone()))) {
-            sys::set(&mut environment, name, value);
+            // To the end: where the system does not tell Path from PATH, the last one counts.
+            environment.shift_remove(OsStr::new(name));
+            environment.insert(name.into(), value);
         }
         environment.into_iter().collect()
     }
@@ -620,26 +622,6 @@ fn fill_in(value: &str, mount_point: &OsStr) -> OsString {
 #[expect(clippy::cast_precision_loss, reason = "a fraction for people and progress bars")]
 fn ratio(part: u64, whole: u64) -> f64 {
     (part as f64 / whole as f64).clamp(0.0, 1.0)
-}
-
-#[cfg(unix)]
-mod sys {
-    use super::{IndexMap, OsString};
-
-    pub(super) fn set(environment: &mut IndexMap<OsString, OsString>, name: &str, value: OsString) {
-        environment.insert(name.into(), value);
-    }
-}
-
-#[cfg(windows)]
-mod sys {
-    use super::{IndexMap, OsString};
-
-    /// Windows does not tell `Path` from `PATH`.
-    pub(super) fn set(environment: &mut IndexMap<OsString, OsString>, name: &str, value: OsString) {
-        environment.retain(|known, _| !known.eq_ignore_ascii_case(name));
-        environment.insert(name.into(), value);
-    }
 }
 
 #[cfg(test)]

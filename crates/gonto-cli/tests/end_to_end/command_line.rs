@@ -247,3 +247,25 @@ mod on_unix {
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), b"result\n".as_slice()));
     }
 }
+
+#[cfg(windows)]
+mod on_windows {
+    use super::Project;
+
+    /// A line that ends with a number that no byte holds.
+    #[test]
+    fn run_ends_with_all_bits_of_the_status() {
+        for status in [3, 259, -1, -1_073_741_819] {
+            let project = Project::new(&format!("one: {{script: exit {status}}}"));
+            project.gonto(&["run", "one"]).run().ends_with(status);
+        }
+    }
+
+    #[test]
+    fn variables_are_told_apart_as_windows_does() {
+        let project = Project::new(
+            "one: {env: {gonto_name: ours, GONTO_other: first, gonto_Other: last}, script: 'echo %GONTO_NAME% %gonto_other%'}",
+        );
+        project.gonto(&["run", "one"]).env("GONTO_Name", "theirs").run().ends_with(0).prints("ours last\r\n");
+    }
+}

@@ -168,11 +168,12 @@ impl Error {
         Self::TooDeep { path: text(path), limit: LONGEST_PATH }
     }
 
-    /// The exit status of a program that ends with this error: 128 + N for signal N, 1 for everything else.
+    /// The exit status of a program that ends with this error: for an interrupt as in [`crate::Error::exit_code`], 1 for
+    /// everything else.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Interrupted { signal } => u8::try_from(*signal).unwrap_or(0).saturating_add(128),
+            Self::Interrupted { signal } => crate::error::interrupted(*signal),
             _ => 1,
         }
     }
