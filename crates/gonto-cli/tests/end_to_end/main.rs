@@ -8,6 +8,8 @@ mod support;
 mod command_line;
 mod create;
 mod portable_image;
+#[cfg(windows)]
+mod resources;
 
 #[cfg(target_os = "linux")]
 mod backend;
