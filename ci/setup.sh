@@ -1,8 +1,10 @@
-# What ./demo.sh, ./test.sh, ci/windows and .ci/run need from a machine, as functions to be sourced by them.
+# What ./demo.sh, ./test.sh, ci/windows, ci/release and .ci/run need from a machine, as functions to be sourced by them.
 #
 #   set_up_linker         a C compiler, with which Rust links
 #   set_up_rust           the toolchain that rust-toolchain.toml pins
 #   set_up_target_folder  a folder that cargo can write to
+#   set_up_target TARGET  what rustup has for another target
+#   describe_windows      nothing new: tells cargo and Wine how to build for Windows and to run that
 #   set_up_tools WHY COMMAND:PACKAGE...
 #                         programs that are useful but not necessary
 #
@@ -93,6 +95,22 @@ set_up_target_folder() {
     find_private_folder
     export CARGO_TARGET_DIR=$private_folder/target
     say "target/ cannot be written by $(id -un): building in $CARGO_TARGET_DIR"
+}
+
+# Without rustup, the distribution's packages have to have brought it.
+set_up_target() {
+    command -v rustup >/dev/null || return 0
+    rustup target list --installed | grep -x "$1" >/dev/null || rustup target add "$1"
+}
+
+describe_windows() {
+    local folder=${CARGO_TARGET_DIR:-$PWD/target}
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine
+    export WINEPREFIX=$folder/wine WINEDEBUG=-all
+    # No .NET, no browser, no menu entries: a prefix without them is made faster and asks nothing.
+    export WINEDLLOVERRIDES="mscoree=;mshtml=;winemenubuilder.exe="
+    unset DISPLAY
 }
 
 set_up_tools() {
