@@ -56,6 +56,14 @@ impl Cache {
         }
     }
 
+    /// Fails when no folder can have the name of `image` on this system.
+    pub(crate) fn check_name(&self, image: &ImagePath) -> Result<(), Error> {
+        if sys::is_device(image.name()) {
+            return Err(Error::ReservedName { name: image.name().to_owned() });
+        }
+        Ok(())
+    }
+
     /// Takes the lock of `image`, or returns `None` when somebody else has it.
     pub(crate) fn try_lock(&self, image: &ImagePath) -> Result<Option<ImageLock>, Error> {
         let folder = self.locks();
@@ -105,7 +113,7 @@ impl Cache {
             source,
         })?;
         let path = self.path(&lock.image);
-        fs::rename(partial.path(), &path).map_err(|source| Error::Cache {
+        sys::rename(partial.path(), &path).map_err(|source| Error::Cache {
             action: "create",
             path: path.clone(),
             source,

@@ -267,6 +267,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// Windows has a device of the image's name, so no folder can be called so.
+    #[error(
+        "no folder can be called {name:?} on Windows, as a device is: publish the image under another name"
+    )]
+    ReservedName {
+        /// The image's name.
+        name: String,
+    },
     /// Something that is not a file has the image's name in the cache.
     #[error("{} is in the way, as it is not a file: remove it", .path.display())]
     Occupied {

@@ -55,7 +55,8 @@ impl Store {
     ///
     /// A missing image is downloaded. When another process or thread is downloading it already, this call waits and
     /// then finds it. `events` is called at least every 100 ms or so, also while a server is silent (a callback that
-    /// takes long itself delays nothing but the next call); when it returns [`ControlFlow::Break`], the download ends,
+    /// takes long itself delays nothing but the next call; only on Windows a virus scanner that holds the whole file can make it
+    /// wait up to ten seconds); when it returns [`ControlFlow::Break`], the download ends,
     /// its partial file is removed and the cache is as before.
     ///
     /// # Errors
@@ -71,6 +72,7 @@ impl Store {
         if self.cache.contains(image)? {
             return Ok(path);
         }
+        self.cache.check_name(image)?;
         let lock = self.lock(image, events)?;
         if self.cache.contains(image)? {
             tracing::debug!(%image, "was downloaded by somebody else meanwhile");

@@ -3,9 +3,9 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub(crate) use unix::{create_new, path_of_file_url, reserve, sync_folder};
+pub(crate) use unix::{create_new, is_device, path_of_file_url, rename, reserve, sync_folder};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub(crate) use windows::{create_new, path_of_file_url, reserve, sync_folder};
+pub(crate) use windows::{create_new, is_device, path_of_file_url, rename, reserve, sync_folder};

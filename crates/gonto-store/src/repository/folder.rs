@@ -15,7 +15,8 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(path: PathBuf) -> Folder {
-        Folder { path }
+        // With one kind of separator, because messages show it.
+        Folder { path: path.components().collect() }
     }
 
     pub(crate) fn location(&self, image: &ImagePath) -> String {

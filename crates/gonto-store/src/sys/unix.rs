@@ -1,7 +1,7 @@
 //! Linux, and whatever else is a Unix.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +19,16 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 /// File systems that cannot do so return an error of the kind `Unsupported`.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, length)).map_err(Into::into)
+}
+
+/// Gives a file another name.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Whether a name stands for a device in every folder: never here.
+pub(crate) fn is_device(_name: &str) -> bool {
+    false
 }
 
 /// Makes new names in `folder` survive a power failure.

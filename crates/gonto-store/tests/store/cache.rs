@@ -77,6 +77,27 @@ fn a_file_in_a_folders_place_is_an_error() {
 }
 
 #[test]
+fn a_cache_and_a_repository_may_lie_deeper_than_windows_usually_allows() {
+    let folder = tempdir().unwrap();
+    let below = |name: &str| {
+        let mut path = folder.path().join(name);
+        while path.as_os_str().len() < 300 {
+            path.push("a-name-that-is-as-long-as-people-make-them");
+        }
+        path
+    };
+    let repository = below("repository");
+    fs::create_dir_all(repository.join(image().name())).unwrap();
+    fs::write(repository.join(image().name()).join(image().file_name()), b"x").unwrap();
+    // As configurations have it, with a slash at its end.
+    let address = format!("{}/", repository.display());
+    let store = store(&below("cache"), &address);
+    let path = fetch(&store).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"x");
+    assert!(store.contains(&image()));
+}
+
+#[test]
 fn a_name_that_is_too_long_for_the_file_system_is_an_error() {
     let server = Server::start(Behaviour::Good, b"x");
     let cache = tempdir().unwrap();

@@ -15,6 +15,8 @@ mod misbehaviour;
 mod proxy;
 mod tls;
 mod web;
+#[cfg(windows)]
+mod windows;
 
 use std::error::Error as _;
 use std::fs;
