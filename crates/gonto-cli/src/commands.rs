@@ -158,7 +158,7 @@ fn choose(name: &str, loaded: &Loaded) -> Result<Target, Failure> {
     if let Some(project) = loaded.files.last().and_then(|file| file.parent()).map(Path::to_owned) {
         // The same project by another way, such as a link, has to be the same.
         surroundings.project =
-            project.canonicalize().or_else(|_| std::path::absolute(&project)).unwrap_or(project);
+            dunce::canonicalize(&project).or_else(|_| std::path::absolute(&project)).unwrap_or(project);
     }
     surroundings.notices = Notices::new(|notice| output::warning(&notice.to_string()));
     surroundings.interrupt = interrupt(surroundings.interrupt);

@@ -599,7 +599,7 @@ fn definition(requirement: &Requirement) -> Result<ImageDefinition, InvalidImage
 /// The path without `..` and links, so that two projects that share a cache name an image alike. The last part stays: an
 /// image keeps its name where its file is a link.
 fn in_real_folder(file: PathBuf) -> PathBuf {
-    let folder = file.parent().and_then(|folder| folder.canonicalize().ok());
+    let folder = file.parent().and_then(|folder| dunce::canonicalize(folder).ok());
     folder.zip(file.file_name()).map_or_else(|| file.clone(), |(folder, name)| folder.join(name))
 }
 
@@ -632,6 +632,19 @@ mod tests {
     fn every_line_that_is_not_blank_is_a_command() {
         let script = "\n  echo one  \n\n\t\necho two \\\r\n cd x\n";
         assert_eq!(lines(script).collect::<Vec<_>>(), ["echo one", "echo two \\", "cd x"]);
+    }
+
+    #[test]
+    fn an_image_has_one_path_and_every_program_knows_it() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("tool")).unwrap();
+        let direct = in_real_folder(root.path().join("tool").join("tool_v1_multi.vhd"));
+        let detour = root.path().join("tool").join("..").join("tool").join("tool_v1_multi.vhd");
+        assert_eq!(in_real_folder(detour), direct);
+        assert!(!direct.to_str().unwrap().starts_with(r"\\?\"), "{direct:?}");
+        // A folder that cannot be looked at stays as it is.
+        let missing = root.path().join("missing").join("x.vhd");
+        assert_eq!(in_real_folder(missing.clone()), missing);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the author of a configuration writes for a folder or a repository, and what it means on this machine.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::decode::Field;
 use super::diagnostic::{Diagnostic, shown};
@@ -47,7 +47,9 @@ pub(super) fn repository(field: &Field<'_>, surroundings: &Surroundings<'_>) -> 
         },
     };
     let closed = repository.ends_with('/') || cfg!(windows) && repository.ends_with('\\');
-    Some(if closed { repository } else { repository + "/" })
+    // The long form of Windows' paths knows no slashes.
+    let separator = if cfg!(windows) && repository.starts_with(r"\\?\") { "\\" } else { "/" };
+    Some(if closed { repository } else { repository + separator })
 }
 
 /// The text before `://`, if it is written as a scheme.
@@ -88,6 +90,24 @@ fn check_url(field: &Field<'_>, url: &str, scheme: &str) -> Option<()> {
 /// A relative path is meant from the folder of the file that sets it, not from wherever gonto was started.
 fn absolute(field: &Field<'_>, text: &str) -> Option<PathBuf> {
     let place = field.place();
+    warn_of_percent_signs(field, text);
+    let path = Path::new(text);
+    // On Windows, each drive has a current folder of its own.
+    if let Some(Component::Prefix(drive)) = path.components().next()
+        && !path.has_root()
+    {
+        let drive = drive.as_os_str().display();
+        let below = shown(text[drive.to_string().len()..].trim_start_matches(['/', '\\']));
+        field.report(
+            field
+                .error(
+                    format!("`{}` names the drive `{drive}` without a folder", field.path()),
+                    "this would depend on where gonto is started",
+                )
+                .help(format!(r"write {drive}\{below}, with a backslash after the colon")),
+        );
+        return None;
+    }
     let base = place.file().parent().unwrap_or(Path::new(""));
     match std::path::absolute(base.join(text)) {
         Ok(path) => Some(path),
@@ -99,6 +119,22 @@ fn absolute(field: &Field<'_>, text: &str) -> Option<PathBuf> {
             );
             None
         }
+    }
+}
+
+/// What cmd would replace, and gonto does not: hardly anybody means a folder of that name.
+fn warn_of_percent_signs(field: &Field<'_>, text: &str) {
+    let Some(name) = text.split('%').nth(1).filter(|_| text.matches('%').count() > 1) else { return };
+    let is_name = name.starts_with(|c: char| c == '_' || c.is_alphabetic())
+        && name.chars().all(|c| c == '_' || c.is_alphanumeric() || "()".contains(c));
+    if is_name {
+        let message = format!("`%{}%` in `{}` is not expanded", shown(name), field.path());
+        field.report(
+            Diagnostic::warning(message)
+                .at(field.place(), "taken as it is")
+                .key_path(field.path())
+                .help(format!("write ${{{}}} for the environment variable", shown(name))),
+        );
     }
 }
 
@@ -118,7 +154,7 @@ fn expanded(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String
                             format!("`{}` begins with `~`, but the home folder is not known", field.path()),
                             "",
                         )
-                        .help("set the environment variable HOME, or write an absolute path"),
+                        .help(format!("set the environment variable {HOME}, or write an absolute path")),
                 );
                 return None;
             }
@@ -151,17 +187,26 @@ fn expanded(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String
         rest = &rest[start + length + 1..];
     }
     expanded.push_str(rest);
-    if expanded.is_empty() || expanded.contains('\0') {
-        let (what, label) = if expanded.is_empty() {
-            ("must not be empty", "found an empty text")
-        } else {
-            ("must not hold a NUL character", "no path and no URL can hold one")
-        };
-        fail(field.error(format!("`{}` {what}", field.path()), label).help("write a path or a URL"));
+    if expanded.is_empty() {
+        let error = field.error(format!("`{}` must not be empty", field.path()), "found an empty text");
+        fail(error.help("write a path or a URL"));
+        return None;
+    }
+    // "D:\tools" is how they get into paths of Windows, which cannot hold any.
+    if let Some(found) = expanded.chars().find(|&c| c == '\0' || cfg!(windows) && c.is_ascii_control()) {
+        let message = format!("`{}` must not hold the character {found:?}", field.path());
+        fail(
+            field
+                .error(message, "no path and no URL can hold it")
+                .help("in double quotes a backslash begins an escape, such as \\t: use single quotes"),
+        );
         return None;
     }
     Some(expanded)
 }
+
+/// Where the home folder stands.
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// What follows a leading `~`, when it means the home folder of the caller: `~` alone or before a separator.
 fn below_home(text: &str) -> Option<&str> {
@@ -284,6 +329,73 @@ mod tests {
             ("1http://x", "/etc/1http:/x/"),
         ] {
             assert_eq!(repository(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    /// The file is `\etc\gonto.yaml` on the current drive, whatever that is.
+    #[cfg(windows)]
+    #[test]
+    fn folders_become_absolute() {
+        let folder = |text| read(text, Some(r"C:\Users\me"), folder).map(|path| path.display().to_string());
+        for (text, expected) in [
+            (r"D:\c", r"D:\c"),
+            ("D:/c/d", r"D:\c\d"),
+            (r"D:\c\.\d\..", r"D:\c"),
+            (r"~\c", r"C:\Users\me\c"),
+            ("~/.cache/gonto", r"C:\Users\me\.cache\gonto"),
+            (r"~me\c", r"Z:\etc\~me\c"),
+            (r"${A}\c", r"Z:\etc\alpha\c"),
+            (r"\\server\share\c", r"\\server\share\c"),
+            (r"\\?\D:\c", r"\\?\D:\c"),
+            (r"D:\c.", r"D:\c"),
+        ] {
+            let found = folder(text).unwrap();
+            let drive = std::env::current_dir().unwrap().display().to_string()[..2].to_owned();
+            assert_eq!(found, expected.replace("Z:", &drive), "{text}");
+        }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn repositories_end_with_a_separator() {
+        let repository = |text| read(text, Some(r"C:\Users\me"), repository);
+        for (text, expected) in [
+            ("http://x", "http://x/"),
+            ("file:///D:/images", "file:///D:/images/"),
+            (r"D:\images", r"D:\images/"),
+            (r"D:\images\", r"D:\images\"),
+            (r"\\server\share", r"\\server\share/"),
+            (r"\\?\D:\images", r"\\?\D:\images\"),
+        ] {
+            assert_eq!(repository(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn what_windows_would_take_otherwise_is_told() {
+        for (text, message) in [
+            ("D:", "`` names the drive `D:` without a folder"),
+            (r"D:cache\x", "`` names the drive `D:` without a folder"),
+            ("D:\tools", "`` must not hold the character '\\t'"),
+            ("D:\new", "`` must not hold the character '\\n'"),
+        ] {
+            assert_eq!(read(text, None, folder).unwrap_err(), message, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_not_expanded_and_that_is_told() {
+        let warned = |repository: &str| {
+            let text = format!("gonto: {{cache_dir: /c, repository: '{repository}'}}\ntargets: {{}}\n");
+            let loaded = crate::config::Config::parse(&text, Path::new("gonto.yaml")).unwrap();
+            loaded.warnings.iter().any(|warning| warning.message.contains("is not expanded"))
+        };
+        for text in ["%LOCALAPPDATA%/x", "a/%_A%", "%ProgramFiles(x86)%/c"] {
+            assert!(warned(text), "{text}");
+        }
+        for text in ["100%", "a%20b%20c", "%%", "a%b", "% %", "http://x/%A%"] {
+            assert!(!warned(text), "{text}");
         }
     }
 
