@@ -115,3 +115,26 @@ fn report(done: BOOL) {
         tracing::debug!(%error, "the code page of the console stays as the script has set it");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Wine ends the programs of a closed console without asking them, so the handler is called by hand.
+    #[test]
+    fn the_end_of_the_console_is_told_twice_and_the_handler_stays() {
+        let interrupt = Interrupt::new().unwrap();
+        HEEDING.lock().unwrap().push(interrupt.clone());
+        // SAFETY: any thread may call it. This one stays there, and ends with the tests.
+        let closing = thread::spawn(|| unsafe { handler(CTRL_CLOSE_EVENT) });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while interrupt.times() < 2 {
+            assert!(std::time::Instant::now() < deadline, "{interrupt:?}");
+            thread::yield_now();
+        }
+        assert_eq!(interrupt.signal(), Some(END));
+        assert!(!closing.is_finished());
+    }
+}

@@ -1,149 +1,18 @@
-//! Sessions on Windows: lines that cmd gets as they are, and processes that end with the run.
-//!
-//! What runs besides cmd is this program itself, in one of the [`ROLE`]s.
-#![cfg(windows)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here is a failing test")]
+//! Lines, and the processes that they start.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::windows::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
-use gonto_mount::{Backend, Command, Error, Interrupt, Layer, Notices, Options, Reach, Session};
+use gonto_mount::{Command, Error, Reach};
 
-/// The variable that makes this program play something else than a test, and what it is about.
-const ROLE: &str = "GONTO_TEST_ROLE";
-const ABOUT: &str = "GONTO_TEST_ABOUT";
-
-/// STATUS_CONTROL_C_EXIT.
-const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
-
-/// Not a test: what the other tests start.
-#[test]
-fn role() {
-    let Ok(role) = env::var(ROLE) else { return };
-    let about = env::var(ABOUT).unwrap_or_default();
-    match role.as_str() {
-        "exit" => process::exit(about.parse::<u32>().unwrap().cast_signed()),
-        // Each argument behind `--` on a line.
-        "arguments" => {
-            let arguments: String =
-                env::args().skip_while(|word| word != "--").skip(1).map(|word| word + "\n").collect();
-            fs::write(about, arguments).unwrap();
-        }
-        "environment" => {
-            let variables = env::vars_os().map(|(name, value)| {
-                format!("{}={}\n", name.into_string().unwrap(), value.into_string().unwrap())
-            });
-            fs::write(about, variables.collect::<String>()).unwrap();
-        }
-        // Holds a file that nobody else can open meanwhile, for ever.
-        "hold" => {
-            let _held = exclusively(Path::new(&about)).unwrap();
-            fs::write(format!("{about}.held"), "").unwrap();
-            loop {
-                thread::park();
-            }
-        }
-        // A gonto that runs one line.
-        "session" => {
-            let folder = env::current_dir().unwrap();
-            let session = session(&folder, &Interrupt::new().unwrap());
-            let command = Command::shell(&about, environment("", ""), &folder);
-            let status = session.run(&command).unwrap();
-            drop(session);
-            process::exit(status.code().unwrap());
-        }
-        "console" => fs::write("said", with_a_console(&about)).unwrap(),
-        role => panic!("there is no role {role}"),
-    }
-    process::exit(0);
-}
-
-fn exclusively(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).share_mode(0).open(path)
-}
-
-fn session(folder: &Path, interrupt: &Interrupt) -> Session {
-    let options = Options {
-        state_dir: folder.join("state"),
-        cache_dir: folder.join("cache"),
-        backend: Backend::Auto,
-        layer: Layer::Cache,
-        notices: Notices::new(|_| ()),
-        interrupt: interrupt.clone(),
-    };
-    Session::new(options).unwrap()
-}
-
-/// That of this test, and the role for those that this program may play.
-fn environment(role: &str, about: &str) -> Vec<(OsString, OsString)> {
-    let ours = env::vars_os().filter(|(name, _)| name != ROLE && name != ABOUT);
-    ours.chain([(ROLE.into(), role.into()), (ABOUT.into(), about.into())]).collect()
-}
-
-/// A line that runs this program.
-fn this(arguments: &str) -> String {
-    format!("\"{}\" --exact role --nocapture {arguments}", env::current_exe().unwrap().display())
-}
-
-/// A run in a folder of its own.
-struct Run {
-    session: Session,
-    interrupt: Interrupt,
-    /// Removed when nobody uses it any more.
-    folder: tempfile::TempDir,
-}
-
-impl Run {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let interrupt = Interrupt::new().unwrap();
-        let session = session(folder.path(), &interrupt);
-        Self { session, interrupt, folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn line(&self, line: &str) -> i32 {
-        self.line_as(line, "", "")
-    }
-
-    fn line_as(&self, line: &str, role: &str, about: &str) -> i32 {
-        let command = Command::shell(line, environment(role, about), self.folder.path());
-        self.session.run(&command).unwrap().code().unwrap()
-    }
-
-    /// What a line has written to the file `out`.
-    fn out(&self) -> String {
-        fs::read_to_string(self.path("out")).unwrap()
-    }
-
-    fn failure(&self, line: &str, folder: &Path) -> (String, String) {
-        match self.session.run(&Command::shell(line, environment("", ""), folder)) {
-            Err(Error::Execute { program, source }) => (program, source.to_string()),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn under_wine() -> bool {
-    env::var_os("WINEDATADIR").is_some()
-}
-
-fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} did not appear", path.display());
-        thread::sleep(Duration::from_millis(5));
-    }
-}
+use crate::support::{
+    CONTROL_C_EXIT, Run, environment, exclusively, this, under_wine, wait_for, while_running,
+};
+use crate::{ABOUT, ROLE};
 
 #[test]
 fn cmd_gets_a_line_as_it_is() {
@@ -163,7 +32,7 @@ fn cmd_gets_a_line_as_it_is() {
     ] {
         drop(fs::remove_file(run.path("out")));
         assert_eq!(run.line_as(line, "x y", ""), 0, "{line}");
-        assert_eq!(run.out(), format!("{printed}\r\n"), "{line}");
+        assert_eq!(run.out().trim_end(), printed, "{line}");
     }
 }
 
@@ -389,17 +258,6 @@ fn nothing_outlives_a_killed_gonto() {
     }
 }
 
-/// Runs a line that never ends by itself, in `session`; calls `then` when it runs.
-fn while_running(run: &Run, then: impl FnOnce()) -> i32 {
-    let held = run.path("held");
-    thread::scope(|scope| {
-        let line = scope.spawn(|| run.line_as(&this(""), "hold", held.to_str().unwrap()));
-        wait_for(&run.path("held.held"));
-        then();
-        line.join().unwrap()
-    })
-}
-
 #[test]
 fn an_interrupt_that_only_gonto_knows_ends_a_line_at_once() {
     let run = Run::new();
@@ -430,83 +288,12 @@ fn a_second_interrupt_does_not_wait() {
 fn a_line_that_knows_of_the_interrupt_may_clean_up() {
     let run = Run::new();
     let code = thread::scope(|scope| {
-        let line = scope.spawn(|| run.line(&format!("echo x>started& {} & exit 90", wait_for_file("go"))));
+        let line = "echo x>started& for /l %i in (0,0,1) do @if exist go exit 90";
+        let line = scope.spawn(|| run.line(line));
         wait_for(&run.path("started"));
         run.interrupt.raise(2, Reach::Terminal);
         fs::write(run.path("go"), "").unwrap();
         line.join().unwrap()
     });
     assert_eq!(code, 90);
-}
-
-/// A line that ends when the file is there.
-fn wait_for_file(name: &str) -> String {
-    format!("for /l %i in (0,0,1) do @if exist {name} exit 90")
-}
-
-/// This program in a new console, where nobody else gets its keys. Returns what it says.
-fn in_a_console(what: &str) -> String {
-    use std::os::windows::process::CommandExt;
-    use windows_sys::Win32::System::Threading::CREATE_NEW_CONSOLE;
-    let folder = tempfile::tempdir().unwrap();
-    let status = process::Command::new(env::current_exe().unwrap())
-        .args(["--exact", "role", "--nocapture"])
-        .env(ROLE, "console")
-        .env(ABOUT, what)
-        .current_dir(folder.path())
-        .creation_flags(CREATE_NEW_CONSOLE)
-        .status()
-        .unwrap();
-    assert_eq!(status.code(), Some(0));
-    fs::read_to_string(folder.path().join("said")).unwrap()
-}
-
-/// In the console.
-fn with_a_console(what: &str) -> String {
-    use windows_sys::Win32::System::Console::{
-        CTRL_BREAK_EVENT, CTRL_C_EVENT, GenerateConsoleCtrlEvent, GetConsoleOutputCP,
-    };
-    // SAFETY: takes nothing and returns a number.
-    let code_page = || unsafe { GetConsoleOutputCP() };
-    if code_page() == 0 {
-        return "skipped: there is no console".to_owned();
-    }
-    let event = match what {
-        "Ctrl-C" => CTRL_C_EVENT,
-        "Ctrl-Break" => CTRL_BREAK_EVENT,
-        _ => {
-            let run = Run::new();
-            let before = code_page();
-            assert_eq!(run.line("chcp 65001"), 0);
-            let meanwhile = code_page();
-            drop(run);
-            return format!("{} {}", meanwhile, code_page() == before);
-        }
-    };
-    let run = Run::new();
-    run.interrupt.heed_the_console().unwrap();
-    let start = Instant::now();
-    let status = while_running(&run, || {
-        // SAFETY: numbers only; 0 is everybody at this console.
-        assert_ne!(unsafe { GenerateConsoleCtrlEvent(event, 0) }, 0);
-    });
-    // The event ends the line by itself, maybe before it has reached this process.
-    while run.interrupt.signal().is_none() && start.elapsed() < Duration::from_secs(20) {
-        thread::sleep(Duration::from_millis(5));
-    }
-    format!("{:?} {status:#x} {}", run.interrupt.signal(), start.elapsed() < Duration::from_secs(9))
-}
-
-#[test]
-fn the_keys_of_the_console_end_the_line_and_tell_gonto() {
-    for key in ["Ctrl-C", "Ctrl-Break"] {
-        let said = in_a_console(key);
-        eprintln!("{key}: {said}");
-    }
-}
-
-#[test]
-fn the_code_page_of_the_console_comes_back() {
-    let said = in_a_console("code page");
-    eprintln!("{said}");
 }
