@@ -6,7 +6,8 @@
 //!   0.lock, 1.lock, …   held by the run that uses the copy, or puts it right
 //!   0.kept, 1.kept, …   the copy is mounted until it is unmounted: the path of its entry in somebody's register
 //!   read-only/          a copy to read, shared by all
-//!   read-only.lock
+//!   read-only.lock      shared by those that read it; held alone by whoever puts it right
+//!   read-only.right     it is as it should be
 //! ```
 //!
 //! A copy is unpacked once. Whoever uses it next finds it as the image has it: what was done to it since is undone before. So a
@@ -34,6 +35,8 @@ const READ_ONLY: &str = "read-only";
 #[derive(Debug)]
 pub(super) struct Copy {
     pub(super) folder: PathBuf,
+    /// Others read it at this moment, and have made sure.
+    is_right: bool,
     _lock: File,
 }
 
@@ -45,9 +48,7 @@ impl Copy {
         fs::create_dir_all(&tree)?;
         remove_outdated(image, &trees, &tree);
         if read_only {
-            let waiting = || options.notices.send(Notice::Waiting { activity: "unpacks" });
-            let lock = lock::exclusive(&lock_of(&tree, READ_ONLY), &options.interrupt, waiting)?;
-            return Ok(Self { folder: tree.join(READ_ONLY), _lock: lock });
+            return Self::acquire_to_read(&tree, options);
         }
         for number in 0..MOST_COPIES {
             let name = number.to_string();
@@ -55,10 +56,27 @@ impl Copy {
             if let Some(lock) = lock::try_exclusive(&lock_of(&tree, &name))?
                 && !is_kept(&folder)?
             {
-                return Ok(Self { folder, _lock: lock });
+                return Ok(Self { folder, is_right: false, _lock: lock });
             }
         }
         Err(io::Error::other(format!("{MOST_COPIES} runs have a copy of it already")))
+    }
+
+    fn acquire_to_read(tree: &Path, options: &Options) -> io::Result<Self> {
+        let (folder, lock) = (tree.join(READ_ONLY), lock_of(tree, READ_ONLY));
+        loop {
+            if let Some(lock) = lock::try_exclusive(&lock)? {
+                remove_if_there(&right(&folder))?;
+                return Ok(Self { folder, is_right: false, _lock: lock });
+            }
+            let waiting = || options.notices.send(Notice::Waiting { activity: "unpacks" });
+            let lock = lock::shared(&lock, &options.interrupt, waiting)?;
+            // Whoever had it alone may have been killed.
+            if right(&folder).exists() {
+                return Ok(Self { folder, is_right: true, _lock: lock });
+            }
+            options.interrupt.check()?;
+        }
     }
 
     /// Makes it what the image says. A copy to read is shared with others from then on.
@@ -69,6 +87,9 @@ impl Copy {
         options: &Options,
         read_only: bool,
     ) -> io::Result<Self> {
+        if self.is_right {
+            return Ok(self);
+        }
         let left_out = AtomicUsize::new(0);
         let tell = |reason: String| {
             options.notices.send(Notice::Unreadable { image: image.to_owned(), reason });
@@ -92,17 +113,18 @@ impl Copy {
         if read_only { self.share(options) } else { Ok(self) }
     }
 
-    /// It stays in use when this gonto ends, as long as there is a file `entry`.
-    pub(super) fn keep_for(&self, entry: &Path) -> io::Result<()> {
-        fs::write(kept(&self.folder), entry.as_os_str().as_encoded_bytes())
-    }
-
     fn share(self, options: &Options) -> io::Result<Self> {
-        let Self { folder, _lock: exclusive } = self;
+        let Self { folder, _lock: exclusive, .. } = self;
+        File::create(right(&folder))?;
         drop(exclusive);
         // Whoever takes the lock in between finds everything right.
         let lock = lock::shared(&folder.with_extension("lock"), &options.interrupt, || ())?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self { folder, is_right: true, _lock: lock })
+    }
+
+    /// It stays in use when this gonto ends, as long as there is a file `entry`.
+    pub(super) fn keep_for(&self, entry: &Path) -> io::Result<()> {
+        fs::write(kept(&self.folder), entry.as_os_str().as_encoded_bytes())
     }
 }
 
@@ -126,10 +148,18 @@ fn is_kept(copy: &Path) -> io::Result<bool> {
 
 /// The copy is not mounted any more.
 pub(super) fn free(copy: &Path) -> io::Result<()> {
-    match fs::remove_file(kept(copy)) {
+    remove_if_there(&kept(copy))
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+fn right(copy: &Path) -> PathBuf {
+    copy.with_extension("right")
 }
 
 fn lock_of(tree: &Path, name: &str) -> PathBuf {
@@ -162,4 +192,130 @@ fn remove_unused(tree: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use gonto_image::{ImageFile, NewContainer, NewImage};
+
+    use super::*;
+    use crate::{Backend, Interrupt, Layer, Notices};
+
+    struct Bench {
+        scratch: tempfile::TempDir,
+        image: PathBuf,
+        options: Options,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let scratch = tempfile::tempdir().unwrap();
+            let options = Options {
+                state_dir: scratch.path().join("state"),
+                cache_dir: scratch.path().join("cache"),
+                backend: Backend::Extract,
+                layer: Layer::Cache,
+                notices: Notices::new(drop),
+                interrupt: Interrupt::new().unwrap(),
+            };
+            let image = scratch.path().join("tool.vhd");
+            let bench = Self { scratch, image, options };
+            bench.make_image("first");
+            bench
+        }
+
+        fn make_image(&self, text: &str) {
+            let content = self.scratch.path().join("content");
+            fs::create_dir_all(&content).unwrap();
+            fs::write(content.join("file"), text).unwrap();
+            let output = File::options().read(true).write(true).create(true).truncate(true).open(&self.image);
+            let wanted = NewImage::new(NewContainer::DynamicVhd, "copies");
+            gonto_image::create(&content, output.unwrap(), &wanted, &|_| ControlFlow::Continue(())).unwrap();
+        }
+
+        fn acquire(&self, read_only: bool) -> Copy {
+            Copy::acquire(&self.image, &self.options, read_only).unwrap()
+        }
+
+        fn put_right(&self, copy: Copy, read_only: bool) -> Copy {
+            let image = ImageFile::new(File::open(&self.image).unwrap()).unwrap();
+            let tree = FileTree::open(Arc::new(image)).unwrap();
+            let copy = copy.put_right(&self.image, &tree, &self.options, read_only).unwrap();
+            assert!(copy.folder.join("file").exists());
+            copy
+        }
+
+        fn get(&self, read_only: bool) -> Copy {
+            self.put_right(self.acquire(read_only), read_only)
+        }
+    }
+
+    fn name(copy: &Copy) -> &str {
+        copy.folder.file_name().unwrap().to_str().unwrap()
+    }
+
+    #[test]
+    fn runs_at_the_same_time_have_different_copies_and_later_ones_the_same() {
+        let bench = Bench::new();
+        let (first, second) = (bench.get(false), bench.get(false));
+        assert_eq!((name(&first), name(&second)), ("0", "1"));
+        drop(first);
+        assert_eq!(name(&bench.get(false)), "0");
+    }
+
+    #[test]
+    fn those_who_only_read_share_a_copy() {
+        let bench = Bench::new();
+        let first = bench.get(true);
+        let second = bench.acquire(true);
+        assert!(second.is_right, "nobody changes what another one reads");
+        let second = bench.put_right(second, true);
+        assert_eq!(first.folder, second.folder);
+        drop((first, second));
+        assert!(!bench.acquire(true).is_right, "who is alone makes sure");
+    }
+
+    #[test]
+    fn a_copy_that_was_being_unpacked_is_not_taken_for_a_right_one() {
+        let bench = Bench::new();
+        drop(bench.get(true));
+        let unpacking = bench.acquire(true);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| bench.acquire(true));
+            // Killed, whether or not the other one waits for it already.
+            drop(unpacking);
+            assert!(!waiting.join().unwrap().is_right);
+        });
+    }
+
+    #[test]
+    fn a_copy_that_is_mounted_stays_in_use_without_its_gonto() {
+        let bench = Bench::new();
+        let entry = bench.scratch.path().join("entry");
+        fs::write(&entry, "").unwrap();
+        let copy = bench.get(false);
+        copy.keep_for(&entry).unwrap();
+        drop(copy);
+        assert_eq!(name(&bench.get(false)), "1");
+        // Its owner's register has forgotten it: the system was restarted, say.
+        fs::remove_file(&entry).unwrap();
+        assert_eq!(name(&bench.get(false)), "0");
+    }
+
+    #[test]
+    fn copies_of_what_the_image_was_go_when_nobody_uses_them() {
+        let bench = Bench::new();
+        let old = bench.get(false);
+        let old_folder = old.folder.clone();
+        bench.make_image("another");
+        let new = bench.get(false);
+        assert_eq!(fs::read_to_string(new.folder.join("file")).unwrap(), "another");
+        assert!(old_folder.exists(), "somebody uses it");
+        drop((old, new));
+        drop(bench.get(false));
+        assert!(!old_folder.exists());
+    }
 }
