@@ -109,13 +109,13 @@ fn a_misspelt_backend_suggests_the_right_one() {
  --> gonto.yaml:4:12
   |
 4 |   backend: fues
-  |            ^^^^ expected one of auto, erofs, fuse, extract
+  |            ^^^^ expected one of auto, erofs, fuse, virtdisk, extract
   |
   = help: did you mean `fuse`?"
     );
     for (value, help) in [
         ("EROFS", "did you mean `erofs`?"),
-        ("unpack", "use one of auto, erofs, fuse, extract"),
+        ("unpack", "use one of auto, erofs, fuse, virtdisk, extract"),
         ("true", "write \"true\" in quotes"),
     ] {
         let shown = backend(value);

@@ -70,10 +70,22 @@ fn the_configuration_chooses_and_the_command_line_overrides_it() {
 fn a_backend_that_nobody_knows_is_told_with_those_that_there_are() {
     let project = project(Caller::Current);
     let output = project.gonto(&["run", "build", "--backend", "fues"]).run().ends_with(2).prints("");
-    output.mentions("[possible values: auto, erofs, fuse, extract]");
+    output.mentions("[possible values: auto, erofs, fuse, virtdisk, extract]");
     project.write("home/gonto.yaml", "gonto: {backend: fues}");
     let output = project.gonto(&["run", "build"]).run().ends_with(1).prints("");
     output.mentions("home/gonto.yaml:1:18").mentions("did you mean `fuse`?");
+}
+
+/// One configuration serves both systems, so the name is known; it is the road that is not there.
+#[test]
+fn a_backend_of_windows_is_an_error_that_names_those_of_this_system() {
+    let project = project(Caller::Current);
+    for command in ["run", "mount"] {
+        let output =
+            project.gonto(&[command, "build", "--backend", "virtdisk"]).run().ends_with(1).prints("");
+        output.mentions("the backend virtdisk does not exist on linux: use auto, erofs, fuse or extract");
+        project.assert_clean();
+    }
 }
 
 #[test]
