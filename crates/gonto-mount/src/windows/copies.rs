@@ -43,7 +43,7 @@ pub(super) struct Copy {
 impl Copy {
     /// A copy that nobody uses: an old one, or a folder for a new one.
     pub(super) fn acquire(image: &Path, options: &Options, read_only: bool) -> io::Result<Self> {
-        let trees = options.cache_dir.join(".gonto").join("trees");
+        let trees = trees(options);
         let tree = trees.join(image_file::name_of_content(image)?);
         fs::create_dir_all(&tree)?;
         remove_outdated(image, &trees, &tree);
@@ -126,6 +126,26 @@ impl Copy {
     pub(super) fn keep_for(&self, entry: &Path) -> io::Result<()> {
         fs::write(kept(&self.folder), entry.as_os_str().as_encoded_bytes())
     }
+}
+
+/// The copies of an image that nobody uses.
+pub(super) fn unused(image: &Path, options: &Options) -> io::Result<Vec<Copy>> {
+    let tree = trees(options).join(image_file::name_of_content(image)?);
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(tree)? {
+        let folder = entry?.path();
+        if folder.is_dir()
+            && let Some(lock) = lock::try_exclusive(&folder.with_extension("lock"))?
+            && !is_kept(&folder)?
+        {
+            copies.push(Copy { folder, is_right: false, _lock: lock });
+        }
+    }
+    Ok(copies)
+}
+
+fn trees(options: &Options) -> PathBuf {
+    options.cache_dir.join(".gonto").join("trees")
 }
 
 fn kept(copy: &Path) -> PathBuf {

@@ -369,7 +369,7 @@ impl Locked<'_> {
     /// The letter for an image: the one that was asked for, or any that is free; none when all are taken.
     ///
     /// # Errors
-    /// When the one that was asked for is taken: by whom.
+    /// When the one that was asked for is another entry's: whose. Whether the system has it is not asked.
     pub(super) fn choose_letter(
         &self,
         alive: &[Found],
@@ -390,10 +390,7 @@ impl Locked<'_> {
             let (path, image) = (letter.root().into(), entry.image.clone());
             return Err(Error::MountPointTaken { path, image, holder: entry.describe_holders() });
         }
-        match letter.user() {
-            Some(by) => Err(Error::DriveTaken { drive: letter.device(), by }),
-            None => Ok(Some(letter)),
-        }
+        Ok(Some(letter))
     }
 
     /// Records that this gonto is about to show something.

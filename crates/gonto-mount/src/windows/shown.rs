@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::child::{Child, explain};
-use super::copies::Copy;
+use super::copies::{self, Copy};
 use super::letter::Letter;
 use super::register::{Carrier, Claim, Entry, Found, Holder, Locked, Register};
 use super::virtdisk::{Attachment, Disk};
@@ -77,6 +77,9 @@ pub(super) fn show_beside(
 ) -> Result<Shown, Error> {
     File::open(&image.file).map_err(|source| Error::OpenImage { image: image.file.clone(), source })?;
     let letter = register.choose_letter(alive, &image.mount_point)?;
+    if let (MountPoint::Drive(_), Some(letter)) = (&image.mount_point, letter) {
+        require(letter, image, options)?;
+    }
     let read_only = options.layer == Layer::None;
     if options.layer.limit().is_some() {
         let reason = "Windows keeps it in a file on the disk".to_owned();
@@ -105,6 +108,23 @@ pub(super) fn show_beside(
             }
             Err(error)
         }
+    }
+}
+
+/// Makes sure that nobody else has the letter. What leads to a copy of this image that nobody uses was left by a gonto whose state
+/// folder is gone.
+fn require(letter: Letter, image: &Image, options: &Options) -> Result<(), Error> {
+    let copies = copies::unused(&image.file, options).unwrap_or_default();
+    for Copy { folder, .. } in &copies {
+        if let Err(error) = letter.undefine(folder) {
+            tracing::debug!(copy = %folder.display(), %error, "the letter stays");
+        }
+    }
+    match letter.user() {
+        Some(by) if !copies.iter().any(|copy| letter.leads_to(&copy.folder).unwrap_or(false)) => {
+            Err(Error::DriveTaken { drive: letter.device(), by })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -234,7 +254,8 @@ impl Wanted<'_> {
         };
         let shown = letter.define(&copy.folder).and_then(|()| {
             let there = until(LETTER_PATIENCE, &self.options.interrupt, is_there)?;
-            there.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "the letter does not appear"))
+            let missing = || format!("the letter does not lead to {}", copy.folder.display());
+            there.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, missing()))
         });
         let Err(source) = shown else { return Ok(()) };
         let undefined = letter.undefine(&copy.folder);
