@@ -24,23 +24,6 @@ pub(super) fn exclusive(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce
     wait(interrupt, waiting, || try_exclusive(path))
 }
 
-/// Takes the lock for cleaning up, which an interrupt must not prevent.
-///
-/// # Errors
-/// [`io::ErrorKind::TimedOut`] when somebody else holds it for longer than `limit`.
-pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(file) = try_exclusive(path)? {
-            return Ok(file);
-        }
-        if Instant::now() >= deadline {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        thread::sleep(TICK);
-    }
-}
-
 /// The same, shared with others that read only.
 ///
 /// # Errors
@@ -50,6 +33,23 @@ pub(super) fn shared(path: &Path, interrupt: &Interrupt, waiting: impl FnOnce())
         let file = open(path)?;
         taken(file.try_lock_shared()).map(|taken| taken.then_some(file))
     })
+}
+
+/// Takes the lock on `path` for cleaning up, which an interrupt must not prevent.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when somebody else holds it for longer than `limit`; what the system says.
+pub(super) fn exclusive_within(path: &Path, limit: Duration) -> io::Result<File> {
+    let start = Instant::now();
+    loop {
+        if let Some(file) = try_exclusive(path)? {
+            return Ok(file);
+        }
+        if start.elapsed() >= limit {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(TICK);
+    }
 }
 
 /// Takes the lock if nobody has it.
@@ -116,6 +116,8 @@ mod tests {
         let lock = exclusive(&path, &interrupt, || ()).unwrap();
         assert!(is_held(&path));
         assert!(try_exclusive(&path).unwrap().is_none());
+        let error = exclusive_within(&path, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         interrupt.raise(2, crate::Reach::Gonto);
         let error = exclusive(&path, &interrupt, || ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(lock);
         assert!(!is_held(&path));
-        assert!(try_exclusive(&path).unwrap().is_some());
+        exclusive_within(&path, Duration::ZERO).unwrap();
     }
 
     #[test]
