@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use gonto_image::{ChildError, Container, NewChild, ParentPath, ParentPaths, create_child};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_FILE_SYSTEM_LIMITATION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED,
-    ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION, ERROR_VHD_CHILD_PARENT_ID_MISMATCH,
-    ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH, ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH,
-    ERROR_VHD_PARENT_VHD_ACCESS_DENIED, ERROR_VHD_PARENT_VHD_NOT_FOUND, ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
-    ERROR_VIRTUAL_DISK_LIMITATION,
+    ERROR_ACCESS_DENIED, ERROR_DIR_NOT_EMPTY, ERROR_FILE_ENCRYPTED, ERROR_FILE_SYSTEM_LIMITATION,
+    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION,
+    ERROR_UNSUPPORTED_COMPRESSION, ERROR_VHD_CHILD_PARENT_ID_MISMATCH, ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH,
+    ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH, ERROR_VHD_PARENT_VHD_ACCESS_DENIED,
+    ERROR_VHD_PARENT_VHD_NOT_FOUND, ERROR_VIRTDISK_PROVIDER_NOT_FOUND, ERROR_VIRTUAL_DISK_LIMITATION,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_SPARSE_FILE,
@@ -116,7 +116,10 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
         ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION => {
             format!("another program has {shown} open for writing, or attached: detach it there (Disk Management, Hyper-V)")
         }
-        ERROR_VIRTUAL_DISK_LIMITATION | ERROR_FILE_SYSTEM_LIMITATION => format!(
+        ERROR_VIRTUAL_DISK_LIMITATION
+        | ERROR_FILE_SYSTEM_LIMITATION
+        | ERROR_UNSUPPORTED_COMPRESSION
+        | ERROR_FILE_ENCRYPTED => format!(
             "Windows attaches files that are neither compressed, encrypted nor sparse, and lie on NTFS or ReFS: move the cache_dir \
              ({shown})"
         ),
@@ -130,6 +133,9 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
         | ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH
         | ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH => {
             format!("{shown} was replaced in this moment: try again")
+        }
+        ERROR_DIR_NOT_EMPTY => {
+            "the drive letter was taken in this moment: try again, or choose another mount_point".to_owned()
         }
         ERROR_VIRTDISK_PROVIDER_NOT_FOUND => {
             "this edition of Windows lacks the driver for virtual disks (vhdmp)".to_owned()
@@ -152,6 +158,8 @@ mod tests {
         for code in [
             ERROR_SHARING_VIOLATION,
             ERROR_VIRTUAL_DISK_LIMITATION,
+            ERROR_UNSUPPORTED_COMPRESSION,
+            ERROR_FILE_ENCRYPTED,
             ERROR_NOT_SUPPORTED,
             ERROR_VHD_PARENT_VHD_NOT_FOUND,
             ERROR_VHD_CHILD_PARENT_ID_MISMATCH,
