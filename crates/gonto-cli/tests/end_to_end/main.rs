@@ -49,3 +49,5 @@ mod signals;
 mod state;
 #[cfg(target_os = "linux")]
 mod unmount;
+#[cfg(windows)]
+mod virtdisk;

@@ -11,6 +11,8 @@ mod leftovers;
 pub(crate) mod reader;
 #[cfg(target_os = "linux")]
 mod server;
+#[cfg(windows)]
+mod virtual_disks;
 
 #[cfg(target_os = "linux")]
 pub(crate) use caller::{Caller, callers, callers_by_roads, is_root};
@@ -22,9 +24,11 @@ pub(crate) use project::Project;
 pub(crate) use project::example;
 #[cfg(target_os = "linux")]
 pub(crate) use server::{Behaviour, Server};
+#[cfg(windows)]
+pub(crate) use virtual_disks::{Format, LinkedLetter, VirtualDisks};
 
 /// Says that a test cannot run here. Written past the capturing of output, so that it is seen although the test passes.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) fn skipped(why: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "skipped: {why}");

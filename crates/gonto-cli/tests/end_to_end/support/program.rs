@@ -1,8 +1,6 @@
 //! The program, started and watched.
 
 use std::io::{BufRead, BufReader, Write};
-#[cfg(not(target_os = "linux"))]
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -111,7 +109,7 @@ impl<'a> Gonto<'a> {
     }
 
     /// Starts it; its stdin is a pipe.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) fn start(mut self) -> Running {
         self.command.stdin(Stdio::piped());
         self.spawn()
@@ -214,7 +212,7 @@ impl Running {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 impl Running {
     /// Waits until one of the scripts prints this line.
     #[track_caller]
@@ -223,6 +221,7 @@ impl Running {
     }
 
     /// Waits until stderr has a line with this text.
+    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn wait_for_message(&mut self, text: &str) {
         self.wait_until(text, |found| matches!(found, Line::Err(found) if found.contains(text)));
@@ -253,6 +252,17 @@ impl Running {
         stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
+    /// Ends it as the task manager does, and what waits for its stdin with it.
+    #[cfg(windows)]
+    pub(crate) fn kill(mut self) -> Output {
+        self.child.kill().unwrap();
+        self.stdin = None;
+        self.end()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Running {
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -309,8 +319,8 @@ fn start_of_command(project: &Project, signals: Signals) -> Command {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn start_of_command(_project: &Project, _signals: Signals) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_gonto")));
+fn start_of_command(project: &Project, _signals: Signals) -> Command {
+    let mut command = Command::new(&project.program);
     command.stdout(Stdio::piped());
     command
 }

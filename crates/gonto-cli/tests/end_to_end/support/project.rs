@@ -25,6 +25,9 @@ pub(crate) struct Project {
     pub(crate) root: PathBuf,
     #[cfg(target_os = "linux")]
     pub(crate) caller: Caller,
+    /// What is run.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) program: PathBuf,
     /// Removes the folder at last.
     _folder: TempDir,
 }
@@ -37,6 +40,8 @@ impl Project {
             root: folder.path().canonicalize().unwrap(),
             #[cfg(target_os = "linux")]
             caller: Caller::Current,
+            #[cfg(not(target_os = "linux"))]
+            program: env!("CARGO_BIN_EXE_gonto").into(),
             _folder: folder,
         };
         for folder in ["project", "home", "repository"] {
