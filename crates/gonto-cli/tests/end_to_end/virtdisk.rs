@@ -154,6 +154,19 @@ fn our_calls_of_mount_and_umount_are_those_of_two_processes() {
     }
 }
 
+/// Repositories do not look into what they serve.
+#[test]
+fn our_calls_name_the_format_that_an_image_has_whatever_its_name_says() {
+    let Some(disks) = VirtualDisks::new(Format::DynamicVhd, RUN) else { return };
+    disks.replace_image(Format::Vhdx);
+    disks.gonto(&["mount", "build", "--backend", "virtdisk"]).run().ends_with(0);
+    disks.gonto(&["umount", "build"]).run().ends_with(0);
+    let calls = disks.calls();
+    assert!(calls[0].starts_with("OpenVirtualDisk(VHDX, "), "{calls:#?}");
+    assert!(calls[6].starts_with("OpenVirtualDisk(VHDX, "), "{calls:#?}");
+    disks.assert_clean();
+}
+
 /// Windows detaches the disk of a run that dies. What it does not do is left to the next start.
 #[test]
 fn our_calls_after_a_killed_run_remove_its_child() {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use gonto_image::{ChildError, Container, NewChild, ParentPath, ParentPaths, create_child};
+use gonto_image::{ChildError, NewChild, ParentPath, ParentPaths, VirtualDisk, create_child};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_DIR_NOT_EMPTY, ERROR_FILE_ENCRYPTED, ERROR_FILE_SYSTEM_LIMITATION,
     ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION,
@@ -46,7 +46,11 @@ impl Child {
         check(image).map_err(failed)?;
         let opened = image_file::open(image, ParentSearch::Siblings)
             .map_err(|source| Error::OpenImage { image: image.to_owned(), source })?;
-        let format = Format::of(image);
+        // The content decides, whatever the name says; from the name of the child it is known afterwards.
+        let disk = VirtualDisk::open(opened.image.clone(), &opened.options())
+            .map_err(|error| Error::ReadImage { image: image.to_owned(), source: Box::new(error) })?;
+        let format = Format::of_container(disk.container());
+        drop(disk);
         let layers = options.cache_dir.join(".gonto").join("layers");
         fs::create_dir_all(&layers).map_err(failed)?;
         let stem = image.file_stem().unwrap_or_default().display();
@@ -75,8 +79,6 @@ impl Child {
         let child = create_child(opened.image.clone(), &opened.options(), &wanted, &output).map_err(other)?;
         drop(output);
         check(&file).map_err(failed)?;
-        // The content decides, whatever the name says.
-        let format = if child.container == Container::DifferencingVhdx { Format::Vhdx } else { Format::Vhd };
         Ok(Self { file, format, volume_at: child.partition.start })
     }
 }

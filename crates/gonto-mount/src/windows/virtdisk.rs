@@ -9,6 +9,7 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
+use gonto_image::Container;
 use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS, HANDLE, WIN32_ERROR};
 use windows_sys::Win32::Storage::Vhd::{
     ATTACH_VIRTUAL_DISK_FLAG, ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER,
@@ -33,7 +34,15 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format by the ending of the name, which repositories keep to.
+    /// The format of an image that is such a container, and of its children.
+    pub(super) fn of_container(container: Container) -> Self {
+        match container {
+            Container::FixedVhdx | Container::DynamicVhdx | Container::DifferencingVhdx => Self::Vhdx,
+            _ => Self::Vhd,
+        }
+    }
+
+    /// The format of a child, by the ending of its name.
     pub(super) fn of(file: &Path) -> Self {
         let is_vhdx = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("vhdx"));
         if is_vhdx { Self::Vhdx } else { Self::Vhd }

@@ -70,6 +70,11 @@ impl VirtualDisks {
         self.project.path(&format!("cache\\tool\\tool_v1.0_multi.{}", self.format.ending()))
     }
 
+    /// Puts an image of another format under the same name.
+    pub(crate) fn replace_image(&self, format: Format) {
+        make(format, &self.image());
+    }
+
     /// Where its volume begins, as another program than the tested one would read it.
     fn partition_of(&self, image: &Path) -> String {
         let info = self.project.gonto(&["image", "info", "--json", &image.to_string_lossy()]);
