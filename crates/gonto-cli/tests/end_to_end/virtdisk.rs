@@ -76,15 +76,15 @@ fn our_calls_of_a_run_attach_a_child_show_it_and_take_it_away_in_reverse() {
 
 #[test]
 fn what_a_script_sees_is_at_the_letter_that_our_calls_give_to_the_volume() {
-    let run = r"build: {requires: [{name: tool, version: '1.0', platform: multi, mount_point: 'U:\', env: {T: '{{mount_point}}'}}], script: 'type %T%bin\proof.txt'}";
+    let run = r"build: {requires: [{name: tool, version: '1.0', platform: multi, mount_point: 'Q:\', env: {T: '{{mount_point}}'}}], script: 'type %T%bin\proof.txt'}";
     let Some(disks) = VirtualDisks::new(Format::DynamicVhd, run) else { return };
     let shown = disks.project.path("shown");
     let image = disks.image();
     disks.gonto(&["image", "extract", &image.to_string_lossy(), &shown.to_string_lossy()]).run().ends_with(0);
-    let Some(_link) = LinkedLetter::new('U', &shown) else { return };
+    let Some(_link) = LinkedLetter::new('Q', &shown) else { return };
     disks.gonto(&BY_VIRTDISK).run().ends_with(0).prints("arrived");
     let calls = disks.calls();
-    assert!(calls.contains(&show(r"U:\", 1)) && calls.contains(&free(r"U:\")), "{calls:#?}");
+    assert!(calls.contains(&show(r"Q:\", 1)) && calls.contains(&free(r"Q:\")), "{calls:#?}");
     disks.assert_clean();
 }
 
@@ -276,6 +276,19 @@ fn without_the_right_to_attach_auto_unpacks_and_says_why() {
     }
 }
 
+/// What cannot be had is said, or refused before anything is asked of Windows.
+#[test]
+fn a_layer_in_memory_becomes_one_on_the_disk_and_a_limit_an_error_before_our_calls() {
+    let Some(disks) = VirtualDisks::new(Format::DynamicVhd, RUN) else { return };
+    let run = |more: &[&str]| disks.gonto(&[&BY_VIRTDISK, more].concat()).run();
+    let output = run(&["--layer", "memory"]).ends_with(0);
+    output.mentions("is kept on the disk, because Windows has no layers in memory");
+    assert_eq!(disks.calls()[..2], [open(disks.format), ATTACH]);
+    run(&["--layer-limit", "1G"]).ends_with(1).prints("").mentions("cannot be limited");
+    assert_eq!(disks.calls(), [""; 0]);
+    disks.assert_clean();
+}
+
 /// The clock of the program runs faster here, so that its thirty seconds are soon over.
 #[test]
 fn a_volume_that_does_not_appear_after_our_calls_is_told_with_a_remedy() {
@@ -321,11 +334,18 @@ fn a_run_whose_detaching_fails_ends_well_because_our_calls_close_the_disk() {
 
 #[test]
 fn what_our_calls_cannot_take_away_is_an_error_and_the_next_start_tidies_up() {
-    for error in ["DeleteVolumeMountPointW:1=5", "DetachVirtualDisk:*=170", "OpenVirtualDisk:*=32"] {
+    let remedy = "run gonto from an elevated prompt";
+    for (error, told) in [
+        ("DeleteVolumeMountPointW:1=5", remedy),
+        ("DetachVirtualDisk:*=1314", remedy),
+        ("DetachVirtualDisk:*=170", "(os error 170)"),
+        ("OpenVirtualDisk:*=5", remedy),
+        ("OpenVirtualDisk:*=32", "(os error 32)"),
+    ] {
         let Some(disks) = VirtualDisks::new(Format::DynamicVhd, RUN) else { return };
         disks.gonto(&["mount", "build", "--backend", "virtdisk"]).run().ends_with(0);
         let umount = disks.gonto(&["umount", "build"]).env("VIRTDISK_FAIL", error);
-        umount.env("VIRTDISK_CLOCK", "50").run().ends_with(1).mentions("cannot unmount ");
+        umount.env("VIRTDISK_CLOCK", "50").run().ends_with(1).mentions("cannot unmount ").mentions(told);
         let output = disks.gonto(&["umount", "build"]).run().ends_with(0);
         output.mentions("removed what a killed gonto had left at ");
         disks.assert_clean();

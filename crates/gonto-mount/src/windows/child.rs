@@ -110,13 +110,11 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
     let code = error.raw_os_error().map_or(0, i32::cast_unsigned);
     let shown = image.display();
     let remedy = match code {
-        ERROR_PRIVILEGE_NOT_HELD | ERROR_ACCESS_DENIED => {
-            "only administrators may attach disks: run gonto from an elevated prompt, or give the account the right \
-             \"Perform volume maintenance tasks\""
-                .to_owned()
-        }
+        ERROR_PRIVILEGE_NOT_HELD | ERROR_ACCESS_DENIED => return explain_rights(error),
         ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION => {
-            format!("another program has {shown} open for writing, or attached: detach it there (Disk Management, Hyper-V)")
+            format!(
+                "another program has {shown} open for writing, or attached: detach it there (Disk Management, Hyper-V)"
+            )
         }
         ERROR_VIRTUAL_DISK_LIMITATION
         | ERROR_FILE_SYSTEM_LIMITATION
@@ -126,10 +124,14 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
              ({shown})"
         ),
         ERROR_NOT_SUPPORTED => {
-            format!("Windows attaches no images from every kind of network share or disk: set cache_dir to a folder on a local disk ({shown})")
+            format!(
+                "Windows attaches no images from every kind of network share or disk: set cache_dir to a folder on a local disk ({shown})"
+            )
         }
         ERROR_VHD_PARENT_VHD_NOT_FOUND | ERROR_VHD_PARENT_VHD_ACCESS_DENIED => {
-            format!("Windows cannot open the image {shown} for the layer above it: set cache_dir to a folder on a local disk")
+            format!(
+                "Windows cannot open the image {shown} for the layer above it: set cache_dir to a folder on a local disk"
+            )
         }
         ERROR_VHD_CHILD_PARENT_ID_MISMATCH
         | ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH
@@ -145,6 +147,18 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
         _ => return error,
     };
     io::Error::new(error.kind(), format!("{error}: {remedy}"))
+}
+
+/// Says what to do where the right is missing to attach a disk or to detach one, and nothing about other errors.
+pub(super) fn explain_rights(error: io::Error) -> io::Error {
+    const REMEDY: &str = "only administrators may attach and detach disks: run gonto from an elevated prompt, or give the \
+                          account the right \"Perform volume maintenance tasks\"";
+    match error.raw_os_error().map(i32::cast_unsigned) {
+        Some(ERROR_PRIVILEGE_NOT_HELD | ERROR_ACCESS_DENIED) => {
+            io::Error::new(error.kind(), format!("{error}: {REMEDY}"))
+        }
+        _ => error,
+    }
 }
 
 #[cfg(test)]

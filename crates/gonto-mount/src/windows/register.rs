@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::child::explain_rights;
 use super::letter::Letter;
 use super::virtdisk::{Disk, Format};
 use super::volumes::{self, VolumeName};
@@ -245,6 +246,10 @@ impl Claim {
 }
 
 fn unmount(entry: &Entry, source: io::Error) -> Error {
+    let source = match entry.carrier {
+        Some(Carrier::Disk { .. }) => explain_rights(source),
+        _ => source,
+    };
     Error::Unmount { path: entry.folder(), users: String::new(), source }
 }
 
