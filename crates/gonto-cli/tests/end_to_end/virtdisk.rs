@@ -218,6 +218,17 @@ fn our_calls_after_a_restart_remove_the_child_of_a_mount() {
     }
 }
 
+/// The documentation says that the disk has no path before the system has found it.
+#[test]
+fn our_calls_ask_again_for_the_path_of_a_disk_that_the_system_has_not_found() {
+    let Some(disks) = VirtualDisks::new(Format::DynamicVhd, RUN) else { return };
+    let gonto = disks.gonto(&["run", "build", "--backend", "virtdisk"]);
+    gonto.env("VIRTDISK_FAIL", "GetVirtualDiskPhysicalPath:1=55").run().ends_with(0);
+    let asked: Vec<String> = disks.calls().into_iter().filter(|call| call.starts_with(PATH)).collect();
+    assert_eq!(asked.len(), 2, "{asked:#?}");
+    disks.assert_clean();
+}
+
 /// The errors that Windows documents for these calls, and a word of what the user is told about each.
 const ERRORS: [(&str, &str); 21] = [
     ("OpenVirtualDisk:1=5", "run gonto from an elevated prompt"),
@@ -235,7 +246,7 @@ const ERRORS: [(&str, &str); 21] = [
     ("AttachVirtualDisk:1=32", "another program has "),
     ("AttachVirtualDisk:1=1314", "run gonto from an elevated prompt"),
     ("AttachVirtualDisk:1=0xC03A001A", "neither compressed, encrypted nor sparse"),
-    ("GetVirtualDiskPhysicalPath:1=55", "(os error 55)"),
+    ("GetVirtualDiskPhysicalPath:1=6", "(os error 6)"),
     ("DeviceIoControl:1=21", "(os error 21)"),
     ("FindFirstVolumeW:1=1", "(os error 1)"),
     ("SetVolumeMountPointW:1=5", "run gonto from an elevated prompt"),

@@ -29,6 +29,9 @@ use crate::{Error, Interrupt, MountPoint, Notice, Notices, Options};
 /// How long a file that was in use may be in use after it. Windows detaches a disk a moment later than it says.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same for what a dead gonto has left. There may be much of it that this user cannot take down, and others wait.
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_millis(200);
+
 /// How long cleaning up waits for others. What is not cleaned up then, the next gonto takes down.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
@@ -137,7 +140,7 @@ impl Entry {
     ///
     /// # Errors
     /// The first thing that could not be taken away; the others are.
-    pub(super) fn take_down(&self, disk: Option<Disk>) -> io::Result<()> {
+    fn take_down(&self, disk: Option<Disk>, patience: Duration) -> io::Result<()> {
         match &self.carrier {
             None => Ok(()),
             Some(Carrier::Copy { folder }) => {
@@ -158,7 +161,7 @@ impl Entry {
                 let disk = disk.map_or_else(|| Disk::open_attached(child, Format::of(child)), Ok);
                 // Most often it is not attached any more. If it is, its file cannot be removed, and that tells.
                 let detached = disk.and_then(|disk| disk.detach());
-                let removed = remove_when_free(child);
+                let removed = remove_when_free(child, patience);
                 freed.and(match (detached, removed) {
                     (_, Ok(())) => Ok(()),
                     (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
@@ -178,8 +181,8 @@ fn is_layer(file: &Path) -> bool {
 }
 
 /// Removes a file that may be in use a moment longer.
-fn remove_when_free(file: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+fn remove_when_free(file: &Path, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
     loop {
         match fs::remove_file(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -229,7 +232,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Unmount`]: the next sweep tries again.
     pub(super) fn take_down(&mut self) -> Result<(), Error> {
-        self.entry.take_down(self.disk.take()).map_err(|source| unmount(&self.entry, source))?;
+        self.entry.take_down(self.disk.take(), PATIENCE).map_err(|source| unmount(&self.entry, source))?;
         self.record(|entry| entry.carrier = None)
     }
 
@@ -340,7 +343,7 @@ impl Locked<'_> {
         self.remove_stale_locks()?;
         let (alive, dead): (Vec<_>, Vec<_>) = self.entries()?.into_iter().partition(Found::is_alive);
         for Found { path, entry } in dead.into_iter().rev() {
-            match entry.take_down(None) {
+            match entry.take_down(None, PATIENCE_WITH_THE_DEAD) {
                 Ok(()) => {
                     forget(&path)?;
                     let mount_point = entry.folder();
@@ -426,7 +429,7 @@ impl Locked<'_> {
         if !found.entry.holders.is_empty() {
             return write(&found.path, &found.entry);
         }
-        found.entry.take_down(None).map_err(|source| unmount(&found.entry, source))?;
+        found.entry.take_down(None, PATIENCE).map_err(|source| unmount(&found.entry, source))?;
         forget(&found.path)
     }
 }

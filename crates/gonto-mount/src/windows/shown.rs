@@ -1,6 +1,5 @@
 //! An image gets its drive letter, by the first road that works.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +13,7 @@ use super::register::{Carrier, Claim, Entry, Found, Holder, Locked, Register};
 use super::virtdisk::{Attachment, Disk};
 use super::volumes::{self, VolumeName};
 use crate::backend::Road;
+use crate::error::chain;
 use crate::image_file::{self, ParentSearch};
 use crate::told::Told;
 use crate::{Error, Image, Interrupt, Layer, MountPoint, Notice, Options};
@@ -154,11 +154,15 @@ impl Wanted<'_> {
         };
         let attached = Child::make(image, self.options, claim, &failed)
             .and_then(|child| self.attach_child(&child, letter, claim, &failed));
-        if attached.is_err() {
-            // Nothing of it must be in the way of the next road.
-            claim.take_down()?;
-        }
-        attached
+        attached.map_err(|error| match claim.take_down() {
+            Ok(()) => error,
+            // What is left stays recorded, so no other road is taken.
+            Err(Error::Unmount { path, users, source }) => {
+                let what = format!("{source}; it was to go because of this: {}", chain(&error));
+                Error::Unmount { path, users, source: io::Error::new(source.kind(), what) }
+            }
+            Err(other) => other,
+        })
     }
 
     fn attach_child(
@@ -172,8 +176,7 @@ impl Wanted<'_> {
         let disk = Disk::open(&child.file, child.format, self.read_only).map_err(failed)?;
         let disk = claim.disk.insert(disk);
         disk.attach(attachment).map_err(failed)?;
-        let path = disk.physical_path().map_err(failed)?;
-        let volume = self.wait_for_volume(&path, child.volume_at, failed)?;
+        let volume = self.wait_for_volume(disk, child.volume_at, failed)?;
         claim.record(|entry| {
             let child = child.file.clone();
             entry.carrier = Some(Carrier::Disk { child, volume: Some(volume.clone()) });
@@ -186,19 +189,25 @@ impl Wanted<'_> {
         })
     }
 
-    /// The volume that begins at byte `offset` of the attached disk. It appears a moment later than the disk.
+    /// The volume that begins at byte `offset` of the attached disk. Disk and volume appear a moment later.
     fn wait_for_volume(
         &self,
-        disk: &OsStr,
+        disk: &Disk,
         offset: u64,
         failed: &dyn Fn(io::Error) -> Error,
     ) -> Result<VolumeName, Error> {
-        let number = volumes::disk_number(disk).map_err(failed)?;
-        let found =
-            until(PATIENCE, &self.options.interrupt, || volumes::find(number, offset)).map_err(failed)?;
-        found.ok_or_else(|| {
-            let remedy = match volumes::is_offline(disk) {
-                Ok(true) => {
+        let mut path = None;
+        let found = until(PATIENCE, &self.options.interrupt, || {
+            if path.is_none() {
+                path = disk.physical_path()?;
+            }
+            let Some(path) = &path else { return Ok(None) };
+            volumes::find(volumes::disk_number(path)?, offset)
+        });
+        found.map_err(failed)?.ok_or_else(|| {
+            let is_offline = path.as_deref().map(volumes::is_offline);
+            let remedy = match is_offline {
+                Some(Ok(true)) => {
                     "Windows keeps new disks offline here; allow them, as administrator: diskpart, then san policy=OnlineAll"
                 }
                 _ => "gonto image verify tells whether it holds one",

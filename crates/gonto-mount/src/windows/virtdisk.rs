@@ -10,7 +10,9 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 
 use gonto_image::Container;
-use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS, HANDLE, WIN32_ERROR};
+use windows_sys::Win32::Foundation::{
+    ERROR_DEV_NOT_EXIST, ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS, HANDLE, WIN32_ERROR,
+};
 use windows_sys::Win32::Storage::Vhd::{
     ATTACH_VIRTUAL_DISK_FLAG, ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER,
     ATTACH_VIRTUAL_DISK_FLAG_PERMANENT_LIFETIME, ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY,
@@ -157,18 +159,21 @@ impl Disk {
         })
     }
 
-    /// The path of the attached disk, such as `\\.\PhysicalDrive3`.
-    pub(super) fn physical_path(&self) -> io::Result<OsString> {
+    /// The path of the attached disk, such as `\\.\PhysicalDrive3`, as soon as the system has found it.
+    pub(super) fn physical_path(&self) -> io::Result<Option<OsString>> {
         let mut path = vec![0_u16; 64];
         loop {
             let mut bytes = u32::try_from(path.len() * 2).map_err(io::Error::other)?;
             // SAFETY: the handle is open, and the buffer has as many bytes as `bytes` says.
             let outcome =
                 unsafe { GetVirtualDiskPhysicalPath(self.0.as_raw_handle(), &mut bytes, path.as_mut_ptr()) };
+            if outcome == ERROR_DEV_NOT_EXIST {
+                return Ok(None);
+            }
             // Nobody has paths that long; a system that asks for ever more is not followed.
             if outcome != ERROR_INSUFFICIENT_BUFFER || path.len() > 1 << 15 {
                 succeeded(outcome)?;
-                return Ok(text(&path));
+                return Ok(Some(text(&path)));
             }
             path.resize(path.len() * 2, 0);
         }
