@@ -266,6 +266,6 @@ mod on_windows {
         let project = Project::new(
             "one: {env: {gonto_name: ours, GONTO_other: first, gonto_Other: last}, script: 'echo %GONTO_NAME% %gonto_other%'}",
         );
-        project.gonto(&["run", "one"]).env("GONTO_Name", "theirs").run().ends_with(0).prints("ours last\r\n");
+        project.gonto(&["run", "one"]).env("GONTO_Name", "theirs").run().ends_with(0).prints("ours last\n");
     }
 }

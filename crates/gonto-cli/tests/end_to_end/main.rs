@@ -51,3 +51,5 @@ mod state;
 mod unmount;
 #[cfg(windows)]
 mod virtdisk;
+#[cfg(windows)]
+mod windows;

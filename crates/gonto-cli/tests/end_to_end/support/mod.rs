@@ -1,28 +1,33 @@
-//! What the tests are made of: a [`Project`] in a folder of its own, the program run in it, and (on Linux) who runs it.
+//! What the tests are made of: a [`Project`] in a folder of its own, the program run in it, and (on Linux) who runs it or (on
+//! Windows) the drives that it uses.
 
 mod program;
 mod project;
 
 #[cfg(target_os = "linux")]
 mod caller;
+#[cfg(windows)]
+mod drive;
 #[cfg(target_os = "linux")]
 mod leftovers;
 #[cfg(target_os = "linux")]
 pub(crate) mod reader;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod server;
 #[cfg(windows)]
 mod virtual_disks;
 
 #[cfg(target_os = "linux")]
 pub(crate) use caller::{Caller, callers, callers_by_roads, is_root};
+#[cfg(windows)]
+pub(crate) use drive::{Drive, is_wine};
 pub(crate) use program::Gonto;
 #[cfg(target_os = "linux")]
 pub(crate) use program::{Output, Running};
 pub(crate) use project::Project;
 #[cfg(target_os = "linux")]
 pub(crate) use project::example;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) use server::{Behaviour, Server};
 #[cfg(windows)]
 pub(crate) use virtual_disks::{Format, LinkedLetter, VirtualDisks};

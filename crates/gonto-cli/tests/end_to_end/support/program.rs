@@ -1,7 +1,7 @@
 //! The program, started and watched.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -29,7 +29,7 @@ pub(super) enum Signals {
     IgnoreTerminal,
 }
 
-/// How a call ended. The project's folder is called ROOT in its output.
+/// How a call ended. The project's folder is called ROOT in its output, and lines end as on Linux.
 pub(crate) struct Output {
     /// The exit status; 128 + N after signal N, as shells say it.
     pub(crate) status: i32,
@@ -56,7 +56,12 @@ enum Line {
 impl<'a> Gonto<'a> {
     /// The program begins with these signals; other systems know none.
     pub(super) fn new(project: &'a Project, signals: Signals, arguments: &[&str]) -> Self {
-        let mut command = start_of_command(project, signals);
+        Self::of(&project.program, project, signals, arguments)
+    }
+
+    /// The same with a program that lies elsewhere.
+    pub(super) fn of(program: &Path, project: &'a Project, signals: Signals, arguments: &[&str]) -> Self {
+        let mut command = start_of_command(program, project, signals);
         command.args(arguments).current_dir(project.path("project"));
         clean(&mut command);
         let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
@@ -70,7 +75,7 @@ impl<'a> Gonto<'a> {
     }
 
     /// Without this, there is nothing to be read from stdin.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) fn stdin(mut self, text: &'a str) -> Self {
         self.stdin = Some(text);
         self
@@ -192,11 +197,8 @@ impl Running {
             thread::sleep(Duration::from_millis(1));
         };
         let root = self.root.to_string_lossy().into_owned();
-        Output {
-            status: code(status),
-            stdout: self.stdout.replace(&root, "ROOT"),
-            stderr: self.stderr.replace(&root, "ROOT"),
-        }
+        let told = |text: &str| text.replace("\r\n", "\n").replace(&root, "ROOT");
+        Output { status: code(status), stdout: told(&self.stdout), stderr: told(&self.stderr) }
     }
 
     fn take(&mut self, line: Line) {
@@ -252,7 +254,12 @@ impl Running {
         stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
-    /// Ends it as the task manager does, and what waits for its stdin with it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Ends it at once, whatever it is doing, and closes its stdin, on which commands may be waiting.
     #[cfg(windows)]
     pub(crate) fn kill(mut self) -> Output {
         self.child.kill().unwrap();
@@ -263,10 +270,6 @@ impl Running {
 
 #[cfg(target_os = "linux")]
 impl Running {
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
     /// Stops it where it is: until it is continued, none of its threads runs. False when it had ended before.
     pub(crate) fn stop(&mut self) -> bool {
         if self.has_ended() {
@@ -308,19 +311,19 @@ impl Drop for Running {
 }
 
 #[cfg(target_os = "linux")]
-fn start_of_command(project: &Project, signals: Signals) -> Command {
+fn start_of_command(program: &Path, project: &Project, signals: Signals) -> Command {
     let mut command = project.caller.command("env".as_ref());
     command.arg(match signals {
         Signals::Default => "--default-signal=HUP,INT,TERM",
         Signals::IgnoreTerminal => "--ignore-signal=HUP,INT",
     });
-    command.arg(env!("CARGO_BIN_EXE_gonto")).stdout(Stdio::piped());
+    command.arg(program).stdout(Stdio::piped());
     command
 }
 
 #[cfg(not(target_os = "linux"))]
-fn start_of_command(project: &Project, _signals: Signals) -> Command {
-    let mut command = Command::new(&project.program);
+fn start_of_command(program: &Path, _project: &Project, _signals: Signals) -> Command {
+    let mut command = Command::new(program);
     command.stdout(Stdio::piped());
     command
 }

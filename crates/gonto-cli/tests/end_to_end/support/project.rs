@@ -1,9 +1,11 @@
 //! A folder with everything that belongs to one test.
 
 use std::fs;
-#[cfg(target_os = "linux")]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+#[cfg(windows)]
+use std::thread;
+#[cfg(windows)]
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,10 +15,14 @@ use super::program::Signals;
 #[cfg(target_os = "linux")]
 use super::Caller;
 
+/// How long Windows may take to end what was killed.
+#[cfg(windows)]
+const END: Duration = Duration::from_secs(20);
+
 /// ```text
 /// <root>/
 ///   project/gonto.yaml    the current folder of the program
-///   home/                 HOME
+///   home/                 HOME, on Windows USERPROFILE
 ///   state/                GONTO_STATE_DIR
 ///   cache/                cache_dir
 ///   repository/           repository
@@ -26,7 +32,6 @@ pub(crate) struct Project {
     #[cfg(target_os = "linux")]
     pub(crate) caller: Caller,
     /// What is run.
-    #[cfg(not(target_os = "linux"))]
     pub(crate) program: PathBuf,
     /// Removes the folder at last.
     _folder: TempDir,
@@ -37,10 +42,9 @@ impl Project {
     pub(crate) fn new(targets: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gonto-test-").tempdir().unwrap();
         let project = Self {
-            root: folder.path().canonicalize().unwrap(),
+            root: without_links(folder.path()),
             #[cfg(target_os = "linux")]
             caller: Caller::Current,
-            #[cfg(not(target_os = "linux"))]
             program: env!("CARGO_BIN_EXE_gonto").into(),
             _folder: folder,
         };
@@ -74,8 +78,9 @@ impl Project {
         None
     }
 
+    /// A path in the folder, written with slashes; it has the separators of the system.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path)
+        self.root.join(path.split('/').collect::<PathBuf>())
     }
 
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
@@ -93,17 +98,8 @@ impl Project {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 impl Project {
-    /// A project of `caller`, to whom all of its files belong. The repository has the example's image as `tool` 1.0.
-    pub(crate) fn of(caller: Caller, targets: &str) -> Self {
-        let mut project = Self::new(targets);
-        project.caller = caller;
-        project.configure(targets);
-        project.publish("tool", "1.0", &pebble());
-        project
-    }
-
     /// Puts an image into the repository.
     pub(crate) fn publish(&self, name: &str, version: &str, image: &[u8]) {
         self.write(&format!("repository/{name}/{name}_v{version}_multi.vhd"), image);
@@ -113,6 +109,37 @@ impl Project {
     /// Where an image lies in the cache.
     pub(crate) fn cached(&self, name: &str, version: &str) -> PathBuf {
         self.path(&format!("cache/{name}/{name}_v{version}_multi.vhd"))
+    }
+
+    /// A run or `umount` gives back everything: nothing is mounted or recorded, no layer and no partial file is left.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.names("state/register"), ["lock"], "in the register");
+        for folder in ["cache/.gonto/layers", "cache/.gonto/partial", "state/mnt", "state/lower"] {
+            assert_eq!(self.names(folder), [""; 0], "in {folder}");
+        }
+        self.assert_nothing_runs();
+    }
+
+    /// What is in a folder, which may be missing.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Project {
+    /// A project of `caller`, to whom all of its files belong. The repository has the example's image as `tool` 1.0.
+    pub(crate) fn of(caller: Caller, targets: &str) -> Self {
+        let mut project = Self::new(targets);
+        project.caller = caller;
+        project.configure(targets);
+        project.publish("tool", "1.0", &pebble());
+        project
     }
 
     /// Where an image without a mount point appears, as scripts see it.
@@ -146,19 +173,45 @@ impl Project {
     pub(crate) fn assert_nothing_runs(&self) {
         super::leftovers::assert_none(&self.root);
     }
+}
 
-    /// A run or `umount` gives back everything: nothing is mounted or recorded, no layer and no partial file is left.
+#[cfg(windows)]
+impl Project {
+    /// A project with these targets. The repository has the example's image as `tool` 1.0.
+    pub(crate) fn with_tool(targets: &str) -> Self {
+        let project = Self::new(targets);
+        project.publish("tool", "1.0", &pebble());
+        project
+    }
+
+    /// A program that lies somewhere else than the one that is tested, and is the same otherwise.
+    pub(crate) fn gonto_at<'a>(&'a self, program: &Path, arguments: &[&str]) -> Gonto<'a> {
+        Gonto::of(program, self, Signals::Default, arguments)
+    }
+
+    /// The folders into which an image was unpacked, the first one first.
+    pub(crate) fn copies(&self, name: &str) -> Vec<PathBuf> {
+        let trees = self.names("cache/.gonto/trees");
+        let tree = trees.iter().find(|tree| tree.starts_with(&format!("{name}_v")));
+        let tree = format!("cache/.gonto/trees/{}", tree.map_or("", |tree| tree));
+        let copies = self.names(&tree).into_iter().filter(|copy| !copy.ends_with(".lock"));
+        copies.map(|copy| self.path(&tree).join(copy)).collect()
+    }
+
+    /// Everybody's files are the caller's.
+    fn give_away(&self) {}
+
+    /// No process has its folder in the project any more, where it would be in the way of a new name. What was killed ends a
+    /// moment later.
     #[track_caller]
-    pub(crate) fn assert_clean(&self) {
-        let left = |folder: &str| -> Vec<String> {
-            let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
-            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-        };
-        assert_eq!(left("state/register"), ["lock"], "in the register");
-        for folder in ["cache/.gonto/layers", "cache/.gonto/partial", "state/mnt", "state/lower"] {
-            assert_eq!(left(folder), [""; 0], "in {folder}");
+    fn assert_nothing_runs(&self) {
+        let (folder, other) = (self.path("project"), self.path("renamed"));
+        let deadline = Instant::now() + END;
+        while let Err(error) = fs::rename(&folder, &other) {
+            assert!(Instant::now() < deadline, "a process is left in {}: {error}", folder.display());
+            thread::sleep(Duration::from_millis(2));
         }
-        self.assert_nothing_runs();
+        fs::rename(&other, &folder).unwrap();
     }
 }
 
@@ -188,9 +241,22 @@ pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pebble").canonicalize().unwrap()
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 fn pebble() -> Vec<u8> {
-    fs::read(example().join("repository/pebble/pebble_v1.0_multi.vhd")).unwrap()
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pebble");
+    fs::read(example.join("repository/pebble/pebble_v1.0_multi.vhd")).unwrap()
+}
+
+#[cfg(not(windows))]
+fn without_links(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap()
+}
+
+/// As everybody writes it: cmd does not understand the other way.
+#[cfg(windows)]
+fn without_links(folder: &Path) -> PathBuf {
+    let folder = folder.canonicalize().unwrap();
+    folder.to_str().and_then(|folder| folder.strip_prefix(r"\\?\")).unwrap().into()
 }
 
 #[cfg(target_os = "linux")]
