@@ -405,7 +405,8 @@ impl Locked<'_> {
     pub(super) fn claim(&self, mut entry: Entry) -> Result<Claim, Error> {
         let folder = &self.register.folder;
         let failed = |source| Error::State { path: folder.clone(), source };
-        entry.order = self.entries()?.iter().map(|Found { entry, .. }| entry.order + 1).max().unwrap_or(0);
+        let last = self.entries()?.iter().map(|Found { entry, .. }| entry.order).max();
+        entry.order = last.map_or(0, |last| last.saturating_add(1));
         let lock = tempfile::Builder::new().suffix(".lock").tempfile_in(folder).map_err(failed)?;
         let (lock, path) = lock.keep().map_err(|error| failed(error.error))?;
         lock.lock().map_err(failed)?;
