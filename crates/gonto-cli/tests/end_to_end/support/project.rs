@@ -194,7 +194,7 @@ impl Project {
         let trees = self.names("cache/.gonto/trees");
         let tree = trees.iter().find(|tree| tree.starts_with(&format!("{name}_v")));
         let tree = format!("cache/.gonto/trees/{}", tree.map_or("", |tree| tree));
-        let copies = self.names(&tree).into_iter().filter(|copy| !copy.ends_with(".lock"));
+        let copies = self.names(&tree).into_iter().filter(|copy| !copy.contains('.'));
         copies.map(|copy| self.path(&tree).join(copy)).collect()
     }
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use super::mounted::Unmount;
 use super::{TOOL, example};
-use crate::support::{Project, skipped};
+use crate::support::{Drive, Project, skipped};
 
 const TARGET: &str = r#"env: {TOOL: "{{mount_point}}"}}], script: 'type "%TOOL%library\fixed.peb"'}"#;
 
@@ -20,6 +21,32 @@ fn a_cache_in_a_folder_with_blanks_and_foreign_letters_works() {
     );
     check(&project, "");
     assert!(project.path(cache).join("tool/tool_v1.0_multi.vhd").exists());
+}
+
+/// The letter has to be recognised afterwards, however the folder was written.
+#[test]
+fn a_cache_that_is_written_with_slashes_works() {
+    let project = Project::with_tool("");
+    let cache = project.path("cache").to_str().unwrap().replace('\\', "/");
+    project.write(
+        "project/gonto.yaml",
+        format!(
+            "gonto: {{cache_dir: '{cache}', repository: ../repository}}
+targets:
+  one: {{requires: [{{{TOOL}, mount_point: 'N:\\'}}], script: 'type N:\\library\\fixed.peb'}}"
+        ),
+    );
+    let _drive = Drive::new('N', &project, "one", "tool");
+    let _unmount = Unmount(&project, &["one"]);
+    let fixed = example("library/fixed.peb");
+    for _ in 0..2 {
+        project.gonto(&["run", "one"]).run().ends_with(0).prints(&fixed);
+        project.gonto(&["mount", "one"]).run().ends_with(0);
+        project.gonto(&["mount", "one"]).run().ends_with(0).mentions(" is mounted tool/");
+        assert_eq!(fs::read_to_string(r"N:\library\fixed.peb").unwrap(), fixed);
+        project.gonto(&["umount", "one"]).run().ends_with(0).says("  unmounted N:\\\n");
+        project.assert_clean();
+    }
 }
 
 #[test]
