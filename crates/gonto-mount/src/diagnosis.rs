@@ -1,6 +1,13 @@
 //! Which roads work here, and what would make the others work.
 
-use crate::Backend;
+use std::fs::{self, File};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use gonto_image::{NewContainer, NewImage};
+
+use crate::{Backend, Error, Image, MountPoint};
 
 /// What [`diagnose`](crate::diagnose) has found out. All of it was tried, by this user, at this moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +70,54 @@ impl Diagnosis {
     pub fn can_mount(&self) -> bool {
         self.run.iter().any(|road| road.backend != Backend::Extract && road.outcome.works())
     }
+}
+
+impl Ingredient {
+    /// What came out when it was tried.
+    pub(crate) fn tried<E: ToString>(
+        name: &'static str,
+        tried: Result<(), E>,
+        remedy: impl FnOnce() -> String,
+    ) -> Self {
+        let outcome = match tried {
+            Ok(()) => Outcome::Works { but: Vec::new() },
+            Err(why) => Outcome::Fails { why: why.to_string(), remedy: remedy() },
+        };
+        Self { name, outcome }
+    }
+}
+
+/// The content of the file in the image of a trial.
+pub(crate) const PROOF: &str = "arrived\n";
+
+/// An image with one file, `proof`, in `folder`; made when it is first needed.
+pub(crate) fn trial_image(folder: &Path) -> Result<Image, Error> {
+    let (content, file) = (folder.join("content"), folder.join("trial.vhd"));
+    if !file.exists() {
+        let failed = |source| Error::State { path: file.clone(), source };
+        fs::create_dir_all(&content).map_err(failed)?;
+        fs::write(content.join("proof"), PROOF).map_err(failed)?;
+        let wanted = NewImage::new(NewContainer::DynamicVhd, "gonto doctor");
+        let output = File::options().read(true).write(true).create_new(true).open(&file).map_err(failed)?;
+        gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))
+            .map_err(|error| failed(io::Error::other(error)))?;
+    }
+    Ok(Image { file, mount_point: MountPoint::Automatic })
+}
+
+/// Whether the file of that image can be read where it is shown.
+pub(crate) fn read_proof(image: &Image, shown: &Path) -> Result<(), Error> {
+    match fs::read_to_string(shown.join("proof")) {
+        Ok(text) if text == PROOF => Ok(()),
+        Ok(_) => Err(unreadable(image, shown, io::ErrorKind::InvalidData.into())),
+        Err(error) => Err(unreadable(image, shown, error)),
+    }
+}
+
+/// The image has arrived, and what is in it has not.
+pub(crate) fn unreadable(image: &Image, shown: &Path, source: io::Error) -> Error {
+    let source = io::Error::new(source.kind(), format!("it is mounted, but cannot be read: {source}"));
+    Error::Mount { image: image.file.clone(), path: shown.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ mod error;
 pub mod image_file;
 mod interrupt;
 mod layer;
+mod lock;
 mod mount_point;
 mod notice;
 mod told;

@@ -12,12 +12,10 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gonto_image::{NewContainer, NewImage};
 use rustix::mount::MountFlags;
 
 use super::fuse::ImageFs;
@@ -25,11 +23,11 @@ use super::namespace::{Namespace, NamespaceKind};
 use super::opened::OpenImage;
 use super::overlay::{self, Upper};
 use super::{HARMLESS, erofs, folders, fusermount, unpacked};
-use crate::diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck};
-use crate::error::chain;
-use crate::{
-    Backend, Command, Error, Image, Interrupt, Layer, MountPoint, Mounts, Notice, Notices, Options, Session,
+use crate::diagnosis::{
+    Diagnosis, Ingredient, Outcome, PROOF, RoadCheck, read_proof, trial_image, unreadable,
 };
+use crate::error::chain;
+use crate::{Backend, Command, Error, Image, Interrupt, Layer, Mounts, Notice, Notices, Options, Session};
 
 /// All but the one that chooses.
 const ROADS: [Backend; 3] = [Backend::Erofs, Backend::Fuse, Backend::Extract];
@@ -59,8 +57,10 @@ pub fn diagnose(options: &Options) -> Diagnosis {
     let bench = Bench::new(&cache_dir.join(".gonto"), interrupt);
     let folder_remedy = |what: &str| format!("make it writable, or choose another folder: {what}");
     let mut ingredients = vec![
-        check(CACHE, bench.as_ref().map(drop), || folder_remedy("cache_dir in the configuration")),
-        check(STATE, state.as_ref().map(drop), || folder_remedy("the variable GONTO_STATE_DIR")),
+        Ingredient::tried(CACHE, bench.as_ref().map(drop), || {
+            folder_remedy("cache_dir in the configuration")
+        }),
+        Ingredient::tried(STATE, state.as_ref().map(drop), || folder_remedy("the variable GONTO_STATE_DIR")),
     ];
     if let Ok(bench) = &bench {
         ingredients.extend(bench.ingredients());
@@ -203,7 +203,7 @@ impl Bench {
             receiver.lock().unwrap_or_else(PoisonError::into_inner).extend(remark(&notice));
         });
         let options = self.options(backend, notices);
-        let arrived = self.image().and_then(|image| match what {
+        let arrived = trial_image(&self.folder).and_then(|image| match what {
             What::Run => run(options, &image),
             What::Mount => mount(options, &image, &self.folder),
         });
@@ -217,26 +217,7 @@ impl Bench {
         let told = told.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(told.clone())
     }
-
-    /// An image with one file, made when it is first needed.
-    fn image(&self) -> Result<Image, Error> {
-        let (content, file) = (self.path("content"), self.path("trial.vhd"));
-        if !file.exists() {
-            let failed = |source| Error::State { path: file.clone(), source };
-            fs::create_dir_all(&content).map_err(failed)?;
-            fs::write(content.join("proof"), PROOF).map_err(failed)?;
-            let wanted = NewImage::new(NewContainer::DynamicVhd, "gonto doctor");
-            let output =
-                File::options().read(true).write(true).create_new(true).open(&file).map_err(failed)?;
-            gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))
-                .map_err(|error| failed(io::Error::other(error)))?;
-        }
-        Ok(Image { file, mount_point: MountPoint::Automatic })
-    }
 }
-
-/// The content of the file in the image.
-const PROOF: &str = "arrived\n";
 
 fn run(options: Options, image: &Image) -> Result<(), Error> {
     let mut session = Session::new(options)?;
@@ -246,7 +227,7 @@ fn run(options: Options, image: &Image) -> Result<(), Error> {
     let command = Command::shell(&line, vec![(OsString::from("PATH"), path)], &folder);
     let status = session.run(&command)?;
     if !status.success() {
-        return Err(unreadable(image, folder, io::ErrorKind::InvalidData.into()));
+        return Err(unreadable(image, &folder, io::ErrorKind::InvalidData.into()));
     }
     session.unmount_all().into_iter().next().map_or(Ok(()), Err)
 }
@@ -254,18 +235,9 @@ fn run(options: Options, image: &Image) -> Result<(), Error> {
 fn mount(options: Options, image: &Image, bench: &Path) -> Result<(), Error> {
     let mounts = Mounts::open(options)?;
     let folder = mounts.mount(image, TARGET, bench)?.folder;
-    let read = fs::read_to_string(folder.join("proof"));
+    let read = read_proof(image, &folder);
     let (_, errors) = mounts.unmount(TARGET, bench)?;
-    match read {
-        Ok(text) if text == PROOF => errors.into_iter().next().map_or(Ok(()), Err),
-        Ok(_) => Err(unreadable(image, folder, io::ErrorKind::InvalidData.into())),
-        Err(error) => Err(unreadable(image, folder, error)),
-    }
-}
-
-fn unreadable(image: &Image, path: PathBuf, source: io::Error) -> Error {
-    let source = io::Error::new(source.kind(), format!("it is mounted, but cannot be read: {source}"));
-    Error::Mount { image: image.file.clone(), path, source }
+    read.and_then(|()| errors.into_iter().next().map_or(Ok(()), Err))
 }
 
 /// What a notice says, without the names of things that exist for the trial only.
@@ -292,29 +264,33 @@ impl Bench {
         };
         let installed = |there: bool| if there { Ok(()) } else { Err("it is not installed") };
         vec![
-            check(NAMESPACES, namespace.as_ref().map(drop), || NAMESPACES_REMEDY.to_owned()),
-            check(DEV_FUSE, open_device(DEV_FUSE), || device_remedy(DEV_FUSE, "fuse")),
-            check(FUSE, inside(Self::try_fuse), || {
+            Ingredient::tried(NAMESPACES, namespace.as_ref().map(drop), || NAMESPACES_REMEDY.to_owned()),
+            Ingredient::tried(DEV_FUSE, open_device(DEV_FUSE), || device_remedy(DEV_FUSE, "fuse")),
+            Ingredient::tried(FUSE, inside(Self::try_fuse), || {
                 format!(
                     "it needs {NAMESPACES} and {DEV_FUSE}; in a container, both have to be allowed from outside"
                 )
             }),
-            check(OVERLAY, inside(Self::try_overlay), || {
+            Ingredient::tried(OVERLAY, inside(Self::try_overlay), || {
                 "set cache_dir to a folder on a local disk with ext4, XFS or btrfs; without it, what a run writes is kept in \
                  memory"
                     .to_owned()
             }),
             self.erofs(),
-            check(EROFS_FILES, is_recent(), || format!("update the kernel; until then, {LOOP} do the same")),
-            check(LOOP, open_device("/dev/loop-control"), || device_remedy("/dev/loop-control", "loop")),
-            check(FUSERMOUNT, installed(fusermount::is_installed()), || {
+            Ingredient::tried(EROFS_FILES, is_recent(), || {
+                format!("update the kernel; until then, {LOOP} do the same")
+            }),
+            Ingredient::tried(LOOP, open_device("/dev/loop-control"), || {
+                device_remedy("/dev/loop-control", "loop")
+            }),
+            Ingredient::tried(FUSERMOUNT, installed(fusermount::is_installed()), || {
                 "install the package fuse3".to_owned()
             }),
-            check(FUSE_OVERLAYFS, installed(fusermount::can_overlay()), || {
+            Ingredient::tried(FUSE_OVERLAYFS, installed(fusermount::can_overlay()), || {
                 "install the package fuse-overlayfs; only gonto mount of ordinary users needs it, to be writable"
                     .to_owned()
             }),
-            check(REFLINKS, self.try_reflinks(), || {
+            Ingredient::tried(REFLINKS, self.try_reflinks(), || {
                 "set cache_dir to a folder on btrfs or XFS; only unpacked files for all processes need it, to be writable"
                     .to_owned()
             }),
@@ -342,19 +318,23 @@ impl Bench {
         let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         if !known.lines().any(|line| line.split_whitespace().next_back() == Some("erofs")) {
             let remedy = || "as root: modprobe erofs; it needs a kernel with CONFIG_EROFS_FS".to_owned();
-            return check(EROFS, Err("the kernel does not know it, or has not loaded it yet"), remedy);
+            return Ingredient::tried(
+                EROFS,
+                Err("the kernel does not know it, or has not loaded it yet"),
+                remedy,
+            );
         }
         if !is_root() {
             let remedy = || "run gonto as root; for other users FUSE is the fastest".to_owned();
-            return check(EROFS, Err(erofs::ONLY_ROOT), remedy);
+            return Ingredient::tried(EROFS, Err(erofs::ONLY_ROOT), remedy);
         }
         let remedy = || "in a container, it has to be allowed from outside".to_owned();
-        check(EROFS, self.try_erofs().map_err(|error| chain(&error)), remedy)
+        Ingredient::tried(EROFS, self.try_erofs().map_err(|error| chain(&error)), remedy)
     }
 
     fn try_erofs(&self) -> Result<(), Error> {
         let options = self.options(Backend::Erofs, Notices::new(drop));
-        let image = self.image()?;
+        let image = trial_image(&self.folder)?;
         let open = OpenImage::new(&image.file, &options)?;
         erofs::mount(open.index()?).map(drop).map_err(|source| {
             let path = self.folder.clone();
@@ -369,18 +349,6 @@ impl Bench {
             Err(io::Error::other("the file system cannot share blocks between files"))
         }
     }
-}
-
-fn check<E: std::fmt::Display>(
-    name: &'static str,
-    tried: Result<(), E>,
-    remedy: impl FnOnce() -> String,
-) -> Ingredient {
-    let outcome = match tried {
-        Ok(()) => Outcome::Works { but: Vec::new() },
-        Err(why) => Outcome::Fails { why: why.to_string(), remedy: remedy() },
-    };
-    Ingredient { name, outcome }
 }
 
 const NAMESPACES_REMEDY: &str = "as root, where they are there: sysctl kernel.unprivileged_userns_clone=1, sysctl \

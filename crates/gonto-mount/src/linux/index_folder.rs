@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::lock;
+use crate::lock;
 use crate::{Notice, Options};
 
 /// The place for the index of one image.

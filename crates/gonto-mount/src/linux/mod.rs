@@ -21,7 +21,6 @@ mod fuse;
 mod fusermount;
 mod index_folder;
 mod init;
-mod lock;
 mod loop_device;
 mod namespace;
 mod opened;

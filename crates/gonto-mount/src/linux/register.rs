@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::folders::{self, make_folders, missing_folders};
-use super::lock;
 use super::stack::{InUse, Layer};
 use super::stored_path::StoredPath;
+use crate::lock;
 use crate::{Error, Interrupt, Notice, Notices, Options};
 
 const RUN: &str = "run-";

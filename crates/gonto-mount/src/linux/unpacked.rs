@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use gonto_image::FileTree;
 
 use super::folders::remove_tree;
-use super::lock;
 use super::opened::OpenImage;
 use crate::image_file;
+use crate::lock;
 use crate::unpack::{LeftOut, Plan, Unpacking};
 use crate::{Error, Interrupt, Notice, Options};
 

@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gonto_image::FileTree;
 
-use super::lock;
 use crate::image_file;
+use crate::lock;
 use crate::told::MOST_TOLD;
 use crate::unpack::{LeftOut, Unpacking, restore};
 use crate::{Notice, Options};

@@ -2,24 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use gonto_image::{NewContainer, NewImage};
-
 use super::letter::Letter;
-use super::lock;
-use crate::diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck};
+use crate::diagnosis::{Diagnosis, Ingredient, Outcome, RoadCheck, read_proof, trial_image};
 use crate::error::chain;
-use crate::{Backend, Error, Image, Interrupt, Layer, MountPoint, Mounts, Notices, Options, Session};
+use crate::lock;
+use crate::{Backend, Error, Interrupt, Layer, Mounts, Notices, Options, Session};
 
 /// What stands for a target in the register.
 const TARGET: &str = "doctor";
 
 const LOCK: &str = "lock";
-
-/// The content of the file in the image.
-const PROOF: &str = "arrived\n";
 
 /// Tries which roads work for this user. The backend of the options does not matter, and nothing is sent to their notices.
 /// What is made for the trials is removed again.
@@ -31,10 +25,16 @@ pub fn diagnose(options: &Options) -> Diagnosis {
     let free = Letter::all().filter(|letter| letter.user().is_none()).count();
     let letters = if free == 0 { Err("all of them are in use") } else { Ok(()) };
     let ingredients = vec![
-        check("cache folder", bench.as_ref().map(drop), || folder_remedy("cache_dir in the configuration")),
-        check("state folder", state.as_ref().map(drop), || folder_remedy("the variable GONTO_STATE_DIR")),
-        check("drive letters", letters, || "free one: subst, net use and mountvol list them".to_owned()),
-        check("symbolic links", try_link(bench.as_ref()), || {
+        Ingredient::tried("cache folder", bench.as_ref().map(drop), || {
+            folder_remedy("cache_dir in the configuration")
+        }),
+        Ingredient::tried("state folder", state.as_ref().map(drop), || {
+            folder_remedy("the variable GONTO_STATE_DIR")
+        }),
+        Ingredient::tried("drive letters", letters, || {
+            "free one: subst, net use and mountvol list them".to_owned()
+        }),
+        Ingredient::tried("symbolic links", try_link(bench.as_ref()), || {
             "turn on the Developer Mode of Windows, or run as administrator; only unpacked images with links need it"
                 .to_owned()
         }),
@@ -64,18 +64,6 @@ fn remedy(backend: Backend) -> &'static str {
         Backend::Virtdisk => "run as administrator; without that, extract does the same after unpacking once",
         _ => "GONTO_DEBUG=1 gonto doctor shows what happens",
     }
-}
-
-fn check<E: ToString>(
-    name: &'static str,
-    outcome: Result<(), E>,
-    remedy: impl FnOnce() -> String,
-) -> Ingredient {
-    let outcome = match outcome {
-        Ok(()) => Outcome::Works { but: Vec::new() },
-        Err(why) => Outcome::Fails { why: why.to_string(), remedy: remedy() },
-    };
-    Ingredient { name, outcome }
 }
 
 fn try_link(bench: Result<&Bench, &io::Error>) -> Result<(), String> {
@@ -118,46 +106,21 @@ impl Bench {
         options_in(&self.folder, backend, &self.interrupt)
     }
 
-    /// An image with one file, made when it is first needed.
-    fn image(&self) -> Result<Image, Error> {
-        let (content, file) = (self.folder.join("content"), self.folder.join("trial.vhd"));
-        if !file.exists() {
-            let failed = |source| Error::State { path: file.clone(), source };
-            fs::create_dir_all(&content).map_err(failed)?;
-            fs::write(content.join("proof"), PROOF).map_err(failed)?;
-            let wanted = NewImage::new(NewContainer::DynamicVhd, "gonto doctor");
-            let output =
-                File::options().read(true).write(true).create_new(true).open(&file).map_err(failed)?;
-            gonto_image::create(&content, output, &wanted, &|_| ControlFlow::Continue(()))
-                .map_err(|error| failed(io::Error::other(error)))?;
-        }
-        Ok(Image { file, mount_point: MountPoint::Automatic })
-    }
-
     fn run(&self, backend: Backend) -> Result<(), Error> {
-        let image = self.image()?;
+        let image = trial_image(&self.folder)?;
         let mut session = Session::new(self.options(backend))?;
         let folder = session.mount(&image)?;
-        let read = self.read(&image, &folder);
+        let read = read_proof(&image, &folder);
         session.unmount_all().into_iter().next().map_or(read, Err)
     }
 
     fn mount(&self, backend: Backend) -> Result<(), Error> {
-        let image = self.image()?;
+        let image = trial_image(&self.folder)?;
         let mounts = Mounts::open(self.options(backend))?;
         let folder = mounts.mount(&image, TARGET, &self.folder)?.folder;
-        let read = self.read(&image, &folder);
+        let read = read_proof(&image, &folder);
         let (_, errors) = mounts.unmount(TARGET, &self.folder)?;
         errors.into_iter().next().map_or(read, Err)
-    }
-
-    fn read(&self, image: &Image, folder: &Path) -> Result<(), Error> {
-        let text = fs::read_to_string(folder.join("proof"))
-            .and_then(|text| if text == PROOF { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) });
-        text.map_err(|source| {
-            let source = io::Error::new(source.kind(), format!("it is shown, but cannot be read: {source}"));
-            Error::Mount { image: image.file.clone(), path: folder.to_owned(), source }
-        })
     }
 }
 

@@ -20,7 +20,6 @@ mod diagnose;
 mod event;
 mod job;
 mod letter;
-mod lock;
 mod mounts;
 mod process;
 mod register;

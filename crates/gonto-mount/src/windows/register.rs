@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::child::explain_rights;
+use super::copies;
 use super::letter::Letter;
 use super::virtdisk::{Disk, Format};
 use super::volumes::{self, VolumeName};
-use super::{copies, lock};
+use crate::lock;
 use crate::{Error, Interrupt, MountPoint, Notice, Notices, Options};
 
 /// How long a file that was in use may be in use after it. Windows detaches a disk a moment later than it says.
