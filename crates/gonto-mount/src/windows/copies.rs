@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A copy is unpacked once. Whoever uses it next finds it as the image has it: what was done to it since is undone before. So a
-//! run that is killed, while unpacking or later, costs the next one no more than what is missing.
+//! run that is killed, while unpacking or later, costs the next one no more than what is missing. Where that fails, because somebody
+//! else has a file of it open, say, the next copy is taken.
 
 use std::fs::{self, File};
 use std::io;
@@ -35,14 +36,22 @@ const READ_ONLY: &str = "read-only";
 #[derive(Debug)]
 pub(super) struct Copy {
     pub(super) folder: PathBuf,
+    /// Of those to write to; they are tried in this order.
+    pub(super) number: Option<usize>,
     /// Others read it at this moment, and have made sure.
     is_right: bool,
     _lock: File,
 }
 
 impl Copy {
-    /// A copy that nobody uses: an old one, or a folder for a new one.
-    pub(super) fn acquire(image: &Path, options: &Options, read_only: bool) -> io::Result<Self> {
+    /// A copy that nobody uses: an old one, or a folder for a new one. Of those to write to, those before number `first` are
+    /// passed over.
+    pub(super) fn acquire(
+        image: &Path,
+        options: &Options,
+        read_only: bool,
+        first: usize,
+    ) -> io::Result<Self> {
         let trees = trees(options);
         let tree = trees.join(image_file::name_of_content(image)?);
         fs::create_dir_all(&tree)?;
@@ -50,13 +59,13 @@ impl Copy {
         if read_only {
             return Self::acquire_to_read(&tree, options);
         }
-        for number in 0..MOST_COPIES {
+        for number in first..MOST_COPIES {
             let name = number.to_string();
             let folder = tree.join(&name);
             if let Some(lock) = lock::try_exclusive(&lock_of(&tree, &name))?
                 && !is_kept(&folder)?
             {
-                return Ok(Self { folder, is_right: false, _lock: lock });
+                return Ok(Self { folder, number: Some(number), is_right: false, _lock: lock });
             }
         }
         Err(io::Error::other(format!("{MOST_COPIES} runs have a copy of it already")))
@@ -67,13 +76,13 @@ impl Copy {
         loop {
             if let Some(lock) = lock::try_exclusive(&lock)? {
                 remove_if_there(&right(&folder))?;
-                return Ok(Self { folder, is_right: false, _lock: lock });
+                return Ok(Self { folder, number: None, is_right: false, _lock: lock });
             }
             let waiting = || options.notices.send(Notice::Waiting { activity: "unpacks" });
             let lock = lock::shared(&lock, &options.interrupt, waiting)?;
             // Whoever had it alone may have been killed.
             if right(&folder).exists() {
-                return Ok(Self { folder, is_right: true, _lock: lock });
+                return Ok(Self { folder, number: None, is_right: true, _lock: lock });
             }
             options.interrupt.check()?;
         }
@@ -119,7 +128,7 @@ impl Copy {
         drop(exclusive);
         // Whoever takes the lock in between finds everything right.
         let lock = lock::shared(&folder.with_extension("lock"), &options.interrupt, || ())?;
-        Ok(Self { folder, is_right: true, _lock: lock })
+        Ok(Self { folder, number: None, is_right: true, _lock: lock })
     }
 
     /// It stays in use when this gonto ends, as long as there is a file `entry`.
@@ -138,7 +147,7 @@ pub(super) fn unused(image: &Path, options: &Options) -> io::Result<Vec<Copy>> {
             && let Some(lock) = lock::try_exclusive(&folder.with_extension("lock"))?
             && !is_kept(&folder)?
         {
-            copies.push(Copy { folder, is_right: false, _lock: lock });
+            copies.push(Copy { folder, number: None, is_right: false, _lock: lock });
         }
     }
     Ok(copies)
@@ -257,7 +266,7 @@ mod tests {
         }
 
         fn acquire(&self, read_only: bool) -> Copy {
-            Copy::acquire(&self.image, &self.options, read_only).unwrap()
+            Copy::acquire(&self.image, &self.options, read_only, 0).unwrap()
         }
 
         fn put_right(&self, copy: Copy, read_only: bool) -> Copy {

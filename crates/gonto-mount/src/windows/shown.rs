@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a letter for a folder may take to appear. It is there at once; where letters do not work, nothing ever comes.
 const LETTER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Copies that cannot be put right cost their place on the disk each time.
+const MOST_PASSED_OVER: usize = 3;
+
 /// How often it is looked at.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -239,15 +242,30 @@ impl Wanted<'_> {
                 _ => tracing::debug!(image = %image.display(), %note),
             }
         }
-        let copy = Copy::acquire(image, self.options, self.read_only).map_err(failed)?;
-        if !copy.folder.exists() {
-            notices.send(Notice::Unpacking { image: image.clone(), reason: reason.to_owned() });
-        }
-        claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
+        let mut first = 0;
+        let copy = loop {
+            let copy = Copy::acquire(image, self.options, self.read_only, first).map_err(failed)?;
+            let is_new = !copy.folder.exists();
+            if is_new {
+                notices.send(Notice::Unpacking { image: image.clone(), reason: reason.to_owned() });
+            }
+            claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
+            let number = copy.number;
+            match (copy.put_right(image, &tree, self.options, self.read_only), number) {
+                (Ok(copy), _) => break copy,
+                // Somebody may have a file of it open.
+                (Err(error), Some(number))
+                    if !is_new && number < MOST_PASSED_OVER && may_be_in_use(&error) =>
+                {
+                    tracing::debug!(number, %error, "another copy is taken");
+                    first = number + 1;
+                }
+                (Err(error), _) => return Err(failed(error)),
+            }
+        };
         if self.permanent {
             copy.keep_for(&claim.file()).map_err(failed)?;
         }
-        let copy = copy.put_right(image, &tree, self.options, self.read_only).map_err(failed)?;
         if let Some(letter) = claim.entry.letter {
             self.define(letter, &copy, claim)?;
         }
@@ -277,6 +295,12 @@ impl Wanted<'_> {
         }
         Err(Error::Mount { image: self.image.file.clone(), path: letter.root().into(), source })
     }
+}
+
+/// Whether another copy may do better. The standard library has no kind for a sharing violation.
+fn may_be_in_use(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, InvalidData, QuotaExceeded, StorageFull, UnexpectedEof};
+    !matches!(error.kind(), Interrupted | InvalidData | QuotaExceeded | StorageFull | UnexpectedEof)
 }
 
 /// Tries until there is something, or it has taken too long.
