@@ -223,7 +223,6 @@ impl Running {
     }
 
     /// Waits until stderr has a line with this text.
-    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn wait_for_message(&mut self, text: &str) {
         self.wait_until(text, |found| matches!(found, Line::Err(found) if found.contains(text)));

@@ -224,6 +224,30 @@ impl Drop for Project {
     }
 }
 
+#[cfg(windows)]
+impl Drop for Project {
+    fn drop(&mut self) {
+        open_up(&self.root);
+    }
+}
+
+/// Lets everybody remove files without write permission, such as unpacked images.
+#[cfg(windows)]
+#[expect(clippy::permissions_set_readonly_false, reason = "it gives nobody else a right here")]
+fn open_up(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let mut permissions = metadata.permissions();
+        if permissions.readonly() {
+            permissions.set_readonly(false);
+            let _ = fs::set_permissions(entry.path(), permissions);
+        }
+        if metadata.is_dir() {
+            open_up(&entry.path());
+        }
+    }
+}
+
 /// Lets the owner remove what lies in folders without write permission, such as unpacked images.
 #[cfg(target_os = "linux")]
 fn open_up(folder: &Path) {
