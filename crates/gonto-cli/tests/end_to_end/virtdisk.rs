@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Format, LinkedLetter, VirtualDisks};
+use crate::support::{Format, Link, VirtualDisks, is_wine, skipped};
 
 /// Prints where the image is.
 const RUN: &str = "build: {requires: [TOOL], script: 'echo %T%'}";
@@ -81,7 +81,11 @@ fn what_a_script_sees_is_at_the_letter_that_our_calls_give_to_the_volume() {
     let shown = disks.project.path("shown");
     let image = disks.image();
     disks.gonto(&["image", "extract", &image.to_string_lossy(), &shown.to_string_lossy()]).run().ends_with(0);
-    let Some(_link) = LinkedLetter::new('Q', &shown) else { return };
+    if !is_wine() {
+        skipped("only Wine gives a drive letter to a folder that the program does not know of");
+        return;
+    }
+    let _link = Link::new('Q', &shown);
     disks.gonto(&BY_VIRTDISK).run().ends_with(0).prints("arrived");
     let calls = disks.calls();
     assert!(calls.contains(&show(r"Q:\", 1)) && calls.contains(&free(r"Q:\")), "{calls:#?}");

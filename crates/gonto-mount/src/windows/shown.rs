@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gonto_image::FileTree;
+
 use super::child::{Child, explain};
 use super::copies::{self, Copy};
 use super::letter::Letter;
@@ -242,17 +244,36 @@ impl Wanted<'_> {
                 _ => tracing::debug!(image = %image.display(), %note),
             }
         }
+        let copy = self.copy(claim, &tree, reason, &failed)?;
+        if self.permanent {
+            copy.keep_for(&claim.file()).map_err(failed)?;
+        }
+        if let Some(letter) = claim.entry.letter {
+            self.define(letter, &copy, claim)?;
+        }
+        Ok(copy)
+    }
+
+    /// A copy that is as the image has it.
+    fn copy(
+        &self,
+        claim: &mut Claim,
+        tree: &FileTree,
+        reason: &str,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<Copy, Error> {
+        let image = &self.image.file;
         let mut first = 0;
-        let copy = loop {
+        loop {
             let copy = Copy::acquire(image, self.options, self.read_only, first).map_err(failed)?;
-            let is_new = !copy.folder.exists();
+            let (number, is_new) = (copy.number, !copy.folder.exists());
             if is_new {
-                notices.send(Notice::Unpacking { image: image.clone(), reason: reason.to_owned() });
+                let (image, reason) = (image.clone(), reason.to_owned());
+                self.options.notices.send(Notice::Unpacking { image, reason });
             }
             claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
-            let number = copy.number;
-            match (copy.put_right(image, &tree, self.options, self.read_only), number) {
-                (Ok(copy), _) => break copy,
+            match (copy.put_right(image, tree, self.options, self.read_only), number) {
+                (Ok(copy), _) => return Ok(copy),
                 // Somebody may have a file of it open.
                 (Err(error), Some(number))
                     if !is_new && number < MOST_PASSED_OVER && may_be_in_use(&error) =>
@@ -262,14 +283,7 @@ impl Wanted<'_> {
                 }
                 (Err(error), _) => return Err(failed(error)),
             }
-        };
-        if self.permanent {
-            copy.keep_for(&claim.file()).map_err(failed)?;
         }
-        if let Some(letter) = claim.entry.letter {
-            self.define(letter, &copy, claim)?;
-        }
-        Ok(copy)
     }
 
     /// Makes the letter stand for the copy. Where the system does not do that, and no letter was asked for, the folder is shown

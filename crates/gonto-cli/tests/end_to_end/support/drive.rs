@@ -6,10 +6,33 @@ use std::process::{Command, Stdio};
 
 use super::Project;
 
+/// A letter that leads to a folder, and that gonto knows nothing of.
+pub(crate) struct Link {
+    /// As other systems see it.
+    link: String,
+}
+
+impl Link {
+    /// Only under Wine.
+    pub(crate) fn new(letter: char, folder: &Path) -> Self {
+        // Such as /home/me/.wine/dosdevices/c:/
+        let drive_c = unix_path(Path::new("C:\\"));
+        let drives = drive_c.strip_suffix("c:/").unwrap();
+        let link = format!("{drives}{}:", letter.to_ascii_lowercase());
+        unix(&["/bin/ln", "-sfn", &unix_path(folder), &link]);
+        Self { link }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        unix(&["/bin/rm", "-f", &self.link]);
+    }
+}
+
 /// A letter that no other test uses, which is where gonto shows an image.
 pub(crate) struct Drive {
-    /// The link of Wine, as other systems see it.
-    link: Option<String>,
+    _link: Option<Link>,
 }
 
 impl Drive {
@@ -17,26 +40,13 @@ impl Drive {
     /// folder to which the image is unpacked, so that it is unpacked here.
     pub(crate) fn new(letter: char, project: &Project, target: &str, name: &str) -> Self {
         if !is_wine() {
-            return Self { link: None };
+            return Self { _link: None };
         }
         // It fails there because of the letter, and keeps the copy.
         project.gonto(&["run", target]).run();
         let copies = project.copies(name);
         let [copy] = &copies[..] else { panic!("one copy is expected: {copies:?}") };
-        // Such as /home/me/.wine/dosdevices/c:/
-        let drive_c = unix_path(Path::new("C:\\"));
-        let drives = drive_c.strip_suffix("c:/").unwrap();
-        let link = format!("{drives}{}:", letter.to_ascii_lowercase());
-        unix(&["/bin/ln", "-sfn", &unix_path(copy), &link]);
-        Self { link: Some(link) }
-    }
-}
-
-impl Drop for Drive {
-    fn drop(&mut self) {
-        if let Some(link) = &self.link {
-            unix(&["/bin/rm", "-f", link]);
-        }
+        Self { _link: Some(Link::new(letter, copy)) }
     }
 }
 

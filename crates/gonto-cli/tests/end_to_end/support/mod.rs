@@ -20,7 +20,7 @@ mod virtual_disks;
 #[cfg(target_os = "linux")]
 pub(crate) use caller::{Caller, callers, callers_by_roads, is_root};
 #[cfg(windows)]
-pub(crate) use drive::{Drive, is_wine};
+pub(crate) use drive::{Drive, Link, is_wine};
 pub(crate) use program::Gonto;
 #[cfg(target_os = "linux")]
 pub(crate) use program::{Output, Running};
@@ -30,7 +30,7 @@ pub(crate) use project::example;
 #[cfg(any(target_os = "linux", windows))]
 pub(crate) use server::{Behaviour, Server};
 #[cfg(windows)]
-pub(crate) use virtual_disks::{Format, LinkedLetter, VirtualDisks};
+pub(crate) use virtual_disks::{Format, VirtualDisks};
 
 /// Says that a test cannot run here. Written past the capturing of output, so that it is seen although the test passes.
 #[cfg(any(target_os = "linux", windows))]

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -222,46 +221,4 @@ fn make(format: Format, image: &Path) {
         fs::read(image).unwrap()
     });
     fs::write(image, content).unwrap();
-}
-
-/// A drive letter that leads to a folder as it would to a volume. Wine shows it as long as there is a link in its prefix; for the program the
-/// letter is free all the same.
-pub(crate) struct LinkedLetter {
-    link: String,
-}
-
-impl LinkedLetter {
-    /// None where there is no Wine, which is told.
-    pub(crate) fn new(letter: char, folder: &Path) -> Option<Self> {
-        let Ok(prefix) = std::env::var("WINEPREFIX") else {
-            skipped("only Wine gives a drive letter to a folder that the program does not know of");
-            return None;
-        };
-        let folder = folder.to_string_lossy().trim_start_matches(r"\\?\").replace('\\', "/");
-        let target = match folder.split_at(2) {
-            ("C:", path) => format!("{prefix}/drive_c{path}"),
-            ("Z:", path) => path.to_owned(),
-            (drive, _) => {
-                skipped(&format!(
-                    "the folder for temporary files is on {drive}, whose place in the system is not known"
-                ));
-                return None;
-            }
-        };
-        let link = format!("{prefix}/dosdevices/{}:", letter.to_ascii_lowercase());
-        unix(&["/bin/ln", "-sfn", &target, &link]);
-        Some(Self { link })
-    }
-}
-
-impl Drop for LinkedLetter {
-    fn drop(&mut self) {
-        unix(&["/bin/rm", "-f", &self.link]);
-    }
-}
-
-/// Executes a program of the system around Wine.
-fn unix(command: &[&str]) {
-    let status = Command::new("cmd").args(["/c", "start", "/wait", "/unix"]).args(command).status().unwrap();
-    assert!(status.success(), "{command:?}: {status}");
 }
