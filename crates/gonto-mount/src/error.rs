@@ -87,6 +87,17 @@ pub enum Error {
         /// The image file.
         image: PathBuf,
     },
+    /// The system does not let a letter stand for a folder.
+    #[error(
+        "the drive {drive} does not lead to {}, where the image is unpacked: leave mount_point out, and the folder itself is used",
+        folder.display()
+    )]
+    NoLetters {
+        /// The drive, such as `U:`.
+        drive: String,
+        /// Where it should lead.
+        folder: PathBuf,
+    },
     /// Windows has attached the image as a disk, and no volume appears on it.
     #[error("no volume of {} has appeared: {remedy}", image.display())]
     NoVolume {
@@ -223,7 +234,11 @@ impl Error {
     /// Whether the cause lies in the image (and not in the system that should mount it).
     #[must_use]
     pub fn is_about_the_image(&self) -> bool {
-        matches!(self, Self::OpenImage { .. } | Self::ReadImage { .. } | Self::NoVolume { .. })
+        match self {
+            Self::OpenImage { .. } | Self::ReadImage { .. } | Self::NoVolume { .. } => true,
+            Self::Backend { source, .. } => source.is_about_the_image(),
+            _ => false,
+        }
     }
 
     /// Why a road is closed, if that is what the error tells: another road may work then.
@@ -238,8 +253,8 @@ impl Error {
             Self::Mount { source, .. } | Self::Unpack { source, .. } | Self::Index { source, .. } => {
                 Some(chain(source))
             }
-            // A folder can be shown without one.
-            Self::NoDrive { .. } => Some(chain(self)),
+            // A folder can be shown without one, and read without Windows.
+            Self::NoDrive { .. } | Self::NoVolume { .. } => Some(chain(self)),
             _ => None,
         }
     }

@@ -73,6 +73,8 @@ pub struct Unpacking<'a> {
     pub left_out: &'a (dyn Fn(LeftOut) + Sync),
     /// Is told of bytes that have been written, or are holes, from any thread.
     pub written: &'a (dyn Fn(u64) + Sync),
+    /// A file gets its times when its content is on the disk, so that they tell whole ones even after a power failure.
+    pub durable: bool,
 }
 
 impl<'t> Plan<'t> {
@@ -305,6 +307,9 @@ impl Writing<'_> {
             Err(error) => Err(Failure::Content(error)),
             Ok(_) => sys::create(&whole).map_err(Failure::Host).and_then(|file| {
                 let written = self.content(&file, id, buffer).and_then(|()| {
+                    if self.how.durable {
+                        file.sync_data().map_err(Failure::Host)?;
+                    }
                     set_times(&file, &whole, node);
                     sys::set_mode(&file, mode(node, self.how.read_only)).map_err(Failure::Host)
                 });

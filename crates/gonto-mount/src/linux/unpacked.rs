@@ -69,8 +69,15 @@ fn make(
         let reason = format!("{}: {why}; the file is left out", path.display());
         notices.send(Notice::Unreadable { image: image.to_owned(), reason });
     };
-    let how =
-        Unpacking { read_only, despite_damage: false, interrupt, left_out: &left_out, written: &|_| {} };
+    // What is written is synced as a whole.
+    let how = Unpacking {
+        read_only,
+        despite_damage: false,
+        interrupt,
+        left_out: &left_out,
+        written: &|_| {},
+        durable: false,
+    };
     let made = unpack(tree, &new.join("files"), &how);
     let published = made.and_then(|()| publish(&new.join("files"), finished, read_only));
     remove_tree(&new);

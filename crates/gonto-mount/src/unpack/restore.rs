@@ -214,6 +214,7 @@ mod tests {
                 interrupt: &interrupt,
                 left_out: &|left_out| told.lock().unwrap().push(left_out.path.display().to_string()),
                 written: &|_| (),
+                durable: true,
             };
             restore(&self.tree, &self.path(""), &how).unwrap();
             told.into_inner().unwrap()

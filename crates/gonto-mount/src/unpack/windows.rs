@@ -5,7 +5,7 @@ use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStringExt;
 use std::os::windows::fs::{FileExt, FileTimesExt, OpenOptionsExt, symlink_dir, symlink_file};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use gonto_image::Node;
 
@@ -105,9 +105,13 @@ pub(super) fn with_creation(times: FileTimes, node: &Node) -> FileTimes {
 pub(super) fn link(target: &[u8], path: &Path, _node: &Node) -> io::Result<()> {
     let target: Vec<u8> = target.iter().map(|byte| if *byte == b'/' { b'\\' } else { *byte }).collect();
     let target = OsString::from_wide(&units(&target));
-    let to_folder = path
-        .parent()
-        .is_some_and(|folder| fs::metadata(folder.join(&target)).is_ok_and(|target| target.is_dir()));
+    // A target on a server is not looked at: Windows would log on there.
+    let mut parts = Path::new(&target).components();
+    let is_relative = !matches!(parts.next(), Some(Component::Prefix(_) | Component::RootDir));
+    let to_folder = is_relative
+        && path
+            .parent()
+            .is_some_and(|folder| fs::metadata(folder.join(&target)).is_ok_and(|target| target.is_dir()));
     if to_folder { symlink_dir(target, path) } else { symlink_file(target, path) }?;
     // Wine says that it has made links, and makes none.
     match path.symlink_metadata() {

@@ -1,16 +1,16 @@
 //! The layer of a mounted image: a differencing child that Windows attaches in place of the image, and what Windows may have
 //! against it.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use gonto_image::{ChildError, NewChild, ParentPath, ParentPaths, VirtualDisk, create_child};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_DIR_NOT_EMPTY, ERROR_FILE_ENCRYPTED, ERROR_FILE_SYSTEM_LIMITATION,
-    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION,
-    ERROR_UNSUPPORTED_COMPRESSION, ERROR_VHD_CHILD_PARENT_ID_MISMATCH, ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH,
+    ERROR_ACCESS_DENIED, ERROR_FILE_ENCRYPTED, ERROR_FILE_SYSTEM_LIMITATION, ERROR_LOCK_VIOLATION,
+    ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_VIOLATION, ERROR_UNSUPPORTED_COMPRESSION,
+    ERROR_VHD_CHILD_PARENT_ID_MISMATCH, ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH,
     ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH, ERROR_VHD_PARENT_VHD_ACCESS_DENIED,
     ERROR_VHD_PARENT_VHD_NOT_FOUND, ERROR_VIRTDISK_PROVIDER_NOT_FOUND, ERROR_VIRTUAL_DISK_LIMITATION,
 };
@@ -55,10 +55,12 @@ impl Child {
         fs::create_dir_all(&layers).map_err(failed)?;
         let stem = image.file_stem().unwrap_or_default().display();
         let file = layers.join(format!("{stem}-{}.{}", claim.id(), format.ending()));
+        let slots = options.cache_dir.join(".gonto").join("slots");
+        fs::create_dir_all(&slots).map_err(failed)?;
+        let Slot { seed, lock } = Slot::take(image, &slots, &file).map_err(failed)?;
+        claim.slot = Some(lock);
         claim.record(|entry| entry.carrier = Some(Carrier::Disk { child: file.clone(), volume: None }))?;
 
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| failed(error.into()))?;
         let parent = std::path::absolute(image).map_err(failed)?;
         // As Windows itself writes it, where the path is not too long for that.
         let parent = dunce::simplified(&parent).to_str().ok_or_else(|| failed(not_unicode(image)))?;
@@ -69,8 +71,12 @@ impl Child {
             error => failed(io::Error::other(error)),
         };
         let absolute = ParentPath::absolute(parent).map_err(other)?;
+        // Children lie two folders below the cache.
+        let relative = image.strip_prefix(&options.cache_dir).ok().and_then(Path::to_str);
+        let relative = relative.map(|path| format!(r"..\..\{path}"));
+        let relative = relative.as_deref().and_then(|path| ParentPath::relative(path).ok());
         let wanted = NewChild {
-            paths: ParentPaths { absolute, relative: None },
+            paths: ParentPaths { absolute, relative },
             // What is not there cannot be wrong: a copy of the cache may have another time.
             parent_modified: None,
             seed,
@@ -80,6 +86,51 @@ impl Child {
         drop(output);
         check(&file).map_err(failed)?;
         Ok(Self { file, format, volume_at: child.partition.start })
+    }
+}
+
+/// An identity for a child that no other disk has at this time. Windows keeps what it knows of each identity for ever, so the few that
+/// are needed are used again.
+struct Slot {
+    seed: [u8; 32],
+    /// Held as long as the process that attaches the child lives.
+    lock: File,
+}
+
+/// So many children of one image are attached at a time, by all users of a cache.
+const MOST_SLOTS: usize = 256;
+
+impl Slot {
+    /// The first that nobody uses, for the child `file`. It stays in use as long as that file is there.
+    fn take(image: &Path, slots: &Path, file: &Path) -> io::Result<Self> {
+        let name = image.file_name().unwrap_or_default().display();
+        for number in 0..MOST_SLOTS {
+            let path = slots.join(format!("{name}.{number}"));
+            let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut lock = match open {
+                // Somebody else's, in a cache that several users have.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+                lock => lock?,
+            };
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            let mut user = Vec::new();
+            lock.read_to_end(&mut user)?;
+            // A mount that is to stay outlives its process. What cannot be seen may be there.
+            let user = String::from_utf8_lossy(&user).into_owned();
+            if Path::new(&user).is_absolute() && Path::new(&user).try_exists().unwrap_or(true) {
+                continue;
+            }
+            lock.set_len(0)?;
+            lock.rewind()?;
+            lock.write_all(file.as_os_str().as_encoded_bytes())?;
+            let seed = *blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes();
+            return Ok(Self { seed, lock });
+        }
+        Err(io::Error::other(format!("{MOST_SLOTS} runs have attached it already")))
     }
 }
 
@@ -137,9 +188,6 @@ pub(super) fn explain(error: io::Error, image: &Path) -> io::Error {
         | ERROR_VHD_CHILD_PARENT_TIMESTAMP_MISMATCH
         | ERROR_VHD_CHILD_PARENT_SIZE_MISMATCH => {
             format!("{shown} was replaced in this moment: try again")
-        }
-        ERROR_DIR_NOT_EMPTY => {
-            "the drive letter was taken in this moment: try again, or choose another mount_point".to_owned()
         }
         ERROR_VIRTDISK_PROVIDER_NOT_FOUND => {
             "this edition of Windows lacks the driver for virtual disks (vhdmp)".to_owned()

@@ -4,7 +4,7 @@
 //! <cache_dir>/.gonto/trees/<image>-<size>-<time>-<ends>/
 //!   0/, 1/, …           copies to write to: each is used by one run at a time
 //!   0.lock, 1.lock, …   held by the run that uses the copy, or puts it right
-//!   0.kept, 1.kept, …   the copy is mounted until it is unmounted: the path of its entry in somebody's register
+//!   0.ID.kept, …        the copy is mounted until it is unmounted: the path of an entry in somebody's register
 //!   read-only/          a copy to read, shared by all
 //!   read-only.lock      shared by those that read it; held alone by whoever puts it right
 //!   read-only.right     it is as it should be
@@ -15,7 +15,7 @@
 //! else has a file of it open, say, the next copy is taken.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +31,9 @@ use crate::{Notice, Options};
 const MOST_COPIES: usize = 64;
 
 const READ_ONLY: &str = "read-only";
+
+/// The ending of files that keep copies.
+const KEPT: &str = "kept";
 
 /// A copy of an image's files that is this gonto's for now.
 #[derive(Debug)]
@@ -62,10 +65,13 @@ impl Copy {
         for number in first..MOST_COPIES {
             let name = number.to_string();
             let folder = tree.join(&name);
-            if let Some(lock) = lock::try_exclusive(&lock_of(&tree, &name))?
-                && !is_kept(&folder)?
-            {
-                return Ok(Self { folder, number: Some(number), is_right: false, _lock: lock });
+            match lock::try_exclusive(&lock_of(&tree, &name)) {
+                Ok(Some(lock)) if !is_kept(&folder)? => {
+                    return Ok(Self { folder, number: Some(number), is_right: false, _lock: lock });
+                }
+                // Somebody else's, in a cache that several users have.
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
             }
         }
         Err(io::Error::other(format!("{MOST_COPIES} runs have a copy of it already")))
@@ -74,7 +80,9 @@ impl Copy {
     fn acquire_to_read(tree: &Path, options: &Options) -> io::Result<Self> {
         let (folder, lock) = (tree.join(READ_ONLY), lock_of(tree, READ_ONLY));
         loop {
-            if let Some(lock) = lock::try_exclusive(&lock)? {
+            // What is mounted was made sure of then, and is read now.
+            let is_mounted = right(&folder).exists() && is_kept(&folder)?;
+            if !is_mounted && let Some(lock) = lock::try_exclusive(&lock)? {
                 remove_if_there(&right(&folder))?;
                 return Ok(Self { folder, number: None, is_right: false, _lock: lock });
             }
@@ -113,6 +121,7 @@ impl Copy {
                 }
             },
             written: &|_| {},
+            durable: true,
         };
         restore(tree, &self.folder, &how)?;
         let left_out = left_out.into_inner();
@@ -126,14 +135,25 @@ impl Copy {
         let Self { folder, _lock: exclusive, .. } = self;
         File::create(right(&folder))?;
         drop(exclusive);
-        // Whoever takes the lock in between finds everything right.
         let lock = lock::shared(&folder.with_extension("lock"), &options.interrupt, || ())?;
+        // Whoever took the lock in between has found everything right, unless they were killed over it.
+        if !right(&folder).exists() {
+            return Err(io::Error::other("another gonto was killed while it unpacked: try again"));
+        }
         Ok(Self { folder, number: None, is_right: true, _lock: lock })
     }
 
-    /// It stays in use when this gonto ends, as long as there is a file `entry`.
+    /// The file that keeps it in use when this gonto ends, as long as there is a file `entry`.
+    pub(super) fn kept_for(&self, entry: &Path) -> PathBuf {
+        let id = entry.file_stem().unwrap_or_default().to_string_lossy();
+        self.folder.with_extension(format!("{id}.{KEPT}"))
+    }
+
+    /// Writes that file.
     pub(super) fn keep_for(&self, entry: &Path) -> io::Result<()> {
-        fs::write(kept(&self.folder), entry.as_os_str().as_encoded_bytes())
+        let mut kept = File::create(self.kept_for(entry))?;
+        kept.write_all(entry.as_os_str().as_encoded_bytes())?;
+        kept.sync_all()
     }
 }
 
@@ -157,27 +177,34 @@ fn trees(options: &Options) -> PathBuf {
     options.cache_dir.join(".gonto").join("trees")
 }
 
-fn kept(copy: &Path) -> PathBuf {
-    copy.with_extension("kept")
-}
-
 /// Whether the copy is mounted until it is unmounted, by whomever.
 fn is_kept(copy: &Path) -> io::Result<bool> {
-    let entry = match fs::read_to_string(kept(copy)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        entry => entry?,
-    };
-    // What cannot be seen is somebody else's.
-    let is_there = Path::new(&entry).try_exists().unwrap_or(true);
-    if !is_there {
-        free(copy)?;
+    let prefix = format!("{}.", copy.file_name().unwrap_or_default().to_string_lossy());
+    for file in fs::read_dir(copy.parent().unwrap_or(copy))? {
+        let file = file?;
+        let is_of_copy = file.file_name().to_string_lossy().starts_with(&prefix);
+        if is_of_copy && is_kept_file(&file.path()) {
+            if keeps(&file.path()) {
+                return Ok(true);
+            }
+            remove_if_there(&file.path())?;
+        }
     }
-    Ok(is_there)
+    Ok(false)
 }
 
-/// The copy is not mounted any more.
-pub(super) fn free(copy: &Path) -> io::Result<()> {
-    remove_if_there(&kept(copy))
+/// Whether the entry that it names is there. What cannot be read or seen is somebody else's; what was cut by a power failure
+/// names nothing.
+fn keeps(file: &Path) -> bool {
+    match fs::read_to_string(file) {
+        Ok(entry) => Path::new(&entry).is_absolute() && Path::new(&entry).try_exists().unwrap_or(true),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Whether it is a file that keeps a copy.
+pub(super) fn is_kept_file(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == KEPT)
 }
 
 fn remove_if_there(file: &Path) -> io::Result<()> {

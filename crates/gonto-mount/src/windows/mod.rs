@@ -8,7 +8,7 @@
 //! | `child` | the differencing child that is attached in place of the image |
 //! | `copies` | unpacked files, which every run finds as the image has them |
 //! | `register` | what was put into the system, and for whom: what a killed gonto leaves is taken down by the next |
-//! | `virtdisk`, `volumes`, `letter` | the calls of Windows, one function each |
+//! | `virtdisk`, `volumes`, `letter`, `logon` | the calls of Windows, one function each |
 //! | `process`, `job`, `spawn` | scripts, and all that they start |
 //! | `console`, `event` | Ctrl-C and its kind, and waiting for them |
 //! | `diagnose` | what works here |
@@ -20,6 +20,7 @@ mod diagnose;
 mod event;
 mod job;
 mod letter;
+mod logon;
 mod mounts;
 mod process;
 mod register;

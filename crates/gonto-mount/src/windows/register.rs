@@ -15,13 +15,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION};
 
 use super::child::explain_rights;
 use super::copies;
 use super::letter::Letter;
+use super::logon::Logon;
 use super::virtdisk::{Disk, Format};
 use super::volumes::{self, VolumeName};
 use crate::lock;
@@ -35,6 +38,9 @@ const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_millis(200);
 
 /// How long cleaning up waits for others. What is not cleaned up then, the next gonto takes down.
 const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// How long a virus scanner may look at an entry.
+const SCAN: Duration = Duration::from_secs(5);
 
 /// How often it is looked at again.
 const TICK: Duration = Duration::from_millis(50);
@@ -61,6 +67,9 @@ pub(super) struct Entry {
     pub(super) holders: Vec<Holder>,
     /// The process that has made it.
     pub(super) process: u32,
+    /// The logon session of that process, to which a letter for a copy belongs.
+    #[serde(default)]
+    pub(super) logon: Option<Logon>,
     /// They are taken down in reverse order.
     pub(super) order: u64,
     /// All of it is there.
@@ -81,6 +90,8 @@ pub(super) enum Carrier {
     Copy {
         /// The folder that holds them.
         folder: PathBuf,
+        /// The file that keeps it for what is mounted for everybody.
+        kept: Option<PathBuf>,
     },
 }
 
@@ -101,6 +112,7 @@ impl Entry {
             read_only,
             holders: holder.into_iter().collect(),
             process: process::id(),
+            logon: Logon::current().ok(),
             order: 0,
             complete: false,
         }
@@ -110,7 +122,7 @@ impl Entry {
     pub(super) fn folder(&self) -> PathBuf {
         match (self.letter, &self.carrier) {
             (Some(letter), _) => letter.root().into(),
-            (None, Some(Carrier::Copy { folder })) => folder.clone(),
+            (None, Some(Carrier::Copy { folder, .. })) => folder.clone(),
             (None, _) => PathBuf::new(),
         }
     }
@@ -125,16 +137,30 @@ impl Entry {
 
     /// Whether what was mounted for everybody is still there. Disks and letters do not survive a restart of the system.
     fn is_shown(&self) -> bool {
-        let at_letter = |is_ours: &dyn Fn(Letter) -> bool| self.letter.is_none_or(is_ours);
         match &self.carrier {
-            Some(Carrier::Disk { volume: Some(volume), .. }) => {
-                at_letter(&|letter| volumes::at(letter).as_ref() == Some(volume))
-            }
-            Some(Carrier::Copy { folder }) => {
-                folder.is_dir() && at_letter(&|letter| letter.is_defined_as(folder))
+            Some(Carrier::Disk { volume: Some(volume), .. }) => self.has_letter(volume),
+            Some(Carrier::Copy { folder, .. }) => {
+                self.is_elsewhere()
+                    || folder.is_dir() && self.letter.is_none_or(|letter| letter.is_defined_as(folder))
             }
             _ => false,
         }
+    }
+
+    /// Whether its letter leads to the volume: for this process, or for who manages the mounts of all sessions, as this one may have
+    /// another drive of that letter.
+    fn has_letter(&self, volume: &VolumeName) -> bool {
+        let leads_there =
+            |letter| volumes::at(letter).as_ref() == Some(volume) || volume.is_at(letter).unwrap_or(false);
+        self.letter.is_some_and(leads_there)
+    }
+
+    /// Its letter is seen in another logon session only, as that of an administrator, or of one who is none here.
+    fn is_elsewhere(&self) -> bool {
+        let is_other =
+            |logon: Logon| !Logon::current().is_ok_and(|current| current == logon) && logon.goes_on();
+        let has_session_letter = self.letter.is_some() && matches!(self.carrier, Some(Carrier::Copy { .. }));
+        has_session_letter && self.logon.is_some_and(is_other)
     }
 
     /// Takes away all that the entry names. `disk` is the handle of its disk, where this process has one.
@@ -144,19 +170,19 @@ impl Entry {
     fn take_down(&self, disk: Option<Disk>, patience: Duration) -> io::Result<()> {
         match &self.carrier {
             None => Ok(()),
-            Some(Carrier::Copy { folder }) => {
+            Some(Carrier::Copy { .. }) if self.is_elsewhere() => Err(io::Error::other(
+                "it was mounted in another logon session: unmount it there, as administrator or not, as it was mounted",
+            )),
+            Some(Carrier::Copy { folder, kept }) => {
                 self.letter.map_or(Ok(()), |letter| letter.undefine(folder))?;
-                // Of those that are shared, only mounts that were to stay have said that they are in use.
-                if self.complete { copies::free(folder) } else { Ok(()) }
+                kept.as_deref().filter(|kept| copies::is_kept_file(kept)).map_or(Ok(()), remove_if_there)
             }
             Some(Carrier::Disk { child, .. }) if !is_layer(child) => {
                 Err(io::Error::other(format!("{} is no layer of gonto", child.display())))
             }
             Some(Carrier::Disk { child, volume }) => {
                 let freed = match (self.letter, volume) {
-                    (Some(letter), Some(volume)) if volumes::at(letter).as_ref() == Some(volume) => {
-                        volumes::free(letter)
-                    }
+                    (Some(letter), Some(volume)) if self.has_letter(volume) => volumes::free(letter),
                     _ => Ok(()),
                 };
                 let disk = disk.map_or_else(|| Disk::open_attached(child, Format::of(child)), Ok);
@@ -190,7 +216,7 @@ fn remove_when_free(file: &Path, patience: Duration) -> io::Result<()> {
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(error) => {
                 tracing::debug!(file = %file.display(), %error, "still in use");
-                std::thread::sleep(TICK);
+                thread::sleep(TICK);
             }
             Ok(()) => return Ok(()),
         }
@@ -206,13 +232,15 @@ pub(super) struct Claim {
     pub(super) entry: Entry,
     /// The disk that the entry names, once it is open.
     pub(super) disk: Option<Disk>,
+    /// Keeps the identity of the disk from others.
+    pub(super) slot: Option<File>,
     _lock: File,
 }
 
 impl Claim {
     /// A name that no other claim has.
     pub(super) fn id(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().trim_start_matches('.').to_owned()
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Records what `change` does to the entry, before that is done to the system.
@@ -220,6 +248,15 @@ impl Claim {
         change(&mut self.entry);
         // A file that somebody reads cannot be replaced.
         let _locked = self.register.lock_for_cleanup()?;
+        write(&self.path, &self.entry)
+    }
+
+    /// Chooses another letter, as somebody has taken the one that was chosen; none when all are taken.
+    pub(super) fn change_letter(&mut self) -> Result<(), Error> {
+        let register = self.register.clone();
+        let locked = register.lock_for_cleanup()?;
+        // The letter of this entry is among theirs.
+        self.entry.letter = locked.choose_letter(&locked.entries()?, &MountPoint::Automatic)?;
         write(&self.path, &self.entry)
     }
 
@@ -234,6 +271,7 @@ impl Claim {
     /// [`Error::Unmount`]: the next sweep tries again.
     pub(super) fn take_down(&mut self) -> Result<(), Error> {
         self.entry.take_down(self.disk.take(), PATIENCE).map_err(|source| unmount(&self.entry, source))?;
+        self.slot = None;
         self.record(|entry| entry.carrier = None)
     }
 
@@ -245,7 +283,7 @@ impl Claim {
         self.take_down()?;
         let Self { register, path, .. } = self;
         let _locked = register.lock_for_cleanup()?;
-        forget(&path)
+        forget(&path).map_err(|source| Error::State { path, source })
     }
 }
 
@@ -331,7 +369,9 @@ impl Locked<'_> {
                 // Entries appear as a whole, so a power failure has eaten this one.
                 Err(error) => {
                     tracing::debug!(entry = %file.display(), %error, "damaged; removed");
-                    forget(&file.with_extension(""))?;
+                    if let Err(error) = forget(&file.with_extension("")) {
+                        tracing::debug!(%error, "it stays");
+                    }
                 }
             }
         }
@@ -341,17 +381,15 @@ impl Locked<'_> {
 
     /// Takes down what dead entries name, and returns those that live.
     pub(super) fn sweep(&self) -> Result<Vec<Found>, Error> {
-        self.remove_stale_locks()?;
+        self.remove_unfinished()?;
         let (alive, dead): (Vec<_>, Vec<_>) = self.entries()?.into_iter().partition(Found::is_alive);
         for Found { path, entry } in dead.into_iter().rev() {
-            match entry.take_down(None, PATIENCE_WITH_THE_DEAD) {
-                Ok(()) => {
-                    forget(&path)?;
-                    let mount_point = entry.folder();
-                    if entry.carrier.is_some() {
-                        self.register.notices.send(Notice::TidiedUp { mount_point });
-                    }
+            let taken_down = entry.take_down(None, PATIENCE_WITH_THE_DEAD).and_then(|()| forget(&path));
+            match taken_down {
+                Ok(()) if entry.carrier.is_some() => {
+                    self.register.notices.send(Notice::TidiedUp { mount_point: entry.folder() });
                 }
+                Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(folder = %entry.folder().display(), %error, "left for the next time");
                 }
@@ -360,16 +398,19 @@ impl Locked<'_> {
         Ok(alive)
     }
 
-    /// Those for which a killed gonto has not written the entry.
-    fn remove_stale_locks(&self) -> Result<(), Error> {
+    /// Locks for which a killed gonto has not written the entry, and entries that it had not finished.
+    fn remove_unfinished(&self) -> Result<(), Error> {
         let folder = &self.register.folder;
         let failed = |source| Error::State { path: folder.clone(), source };
         for file in fs::read_dir(folder).map_err(failed)? {
             let path = file.map_err(failed)?.path();
-            let is_alone = path.extension().is_some_and(|ending| ending == "lock")
-                && !path.with_extension("json").exists();
-            if is_alone && !lock::is_held(&path) {
-                forget(&path.with_extension(""))?;
+            let has_ending = |wanted: &str| path.extension().is_some_and(|ending| ending == wanted);
+            let is_alone = has_ending("lock") && !path.with_extension("json").exists();
+            // Whoever writes one has locked the register.
+            if (has_ending("new") || is_alone && !lock::is_held(&path))
+                && let Err(error) = remove_if_there(&path)
+            {
+                tracing::debug!(path = %path.display(), %error, "left for the next time");
             }
         }
         Ok(())
@@ -408,12 +449,13 @@ impl Locked<'_> {
         let failed = |source| Error::State { path: folder.clone(), source };
         let last = self.entries()?.iter().map(|Found { entry, .. }| entry.order).max();
         entry.order = last.map_or(0, |last| last.saturating_add(1));
-        let lock = tempfile::Builder::new().suffix(".lock").tempfile_in(folder).map_err(failed)?;
-        let (lock, path) = lock.keep().map_err(|error| failed(error.error))?;
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).map_err(|error| failed(error.into()))?;
+        let path = folder.join(id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let lock = File::create_new(path.with_extension("lock")).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let path = path.with_extension("");
         write(&path, &entry)?;
-        Ok(Claim { register: self.register.clone(), path, entry, disk: None, _lock: lock })
+        Ok(Claim { register: self.register.clone(), path, entry, disk: None, slot: None, _lock: lock })
     }
 
     /// Adds a holder to what is shown for everybody.
@@ -432,35 +474,50 @@ impl Locked<'_> {
             return write(&found.path, &found.entry);
         }
         found.entry.take_down(None, PATIENCE).map_err(|source| unmount(&found.entry, source))?;
-        forget(&found.path)
+        forget(&found.path).map_err(|source| Error::State { path: found.path, source })
     }
 }
 
-/// The entry appears, or changes, as a whole.
+/// The entry appears, or changes, as a whole. Whoever calls it has locked the register.
 fn write(path: &Path, entry: &Entry) -> Result<(), Error> {
-    let file = path.with_extension("json");
+    let (new, file) = (path.with_extension("new"), path.with_extension("json"));
     let written = || {
-        let mut new = tempfile::Builder::new().suffix(".new").tempfile_in(path.parent().unwrap_or(path))?;
-        new.write_all(&serde_json::to_vec(entry)?)?;
-        new.as_file().sync_all()?;
-        new.persist(&file).map_err(|error| error.error)?;
-        Ok(())
+        let mut output = File::create(&new)?;
+        output.write_all(&serde_json::to_vec(entry)?)?;
+        output.sync_all()?;
+        drop(output);
+        patiently(|| fs::rename(&new, &file))
     };
     written().map_err(|source| Error::State { path: file.clone(), source })
 }
 
 /// First the entry: a lock without one says nothing.
-fn forget(path: &Path) -> Result<(), Error> {
-    for ending in ["json", "lock"] {
-        let file = path.with_extension(ending);
-        match fs::remove_file(&file) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::State { path: file, source });
+fn forget(path: &Path) -> io::Result<()> {
+    ["json", "lock"].iter().try_for_each(|ending| remove_if_there(&path.with_extension(ending)))
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match patiently(|| fs::remove_file(file)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Does something to a file that a virus scanner may have open for a moment.
+fn patiently(mut action: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    const BUSY: [u32; 3] = [ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION];
+    let deadline = Instant::now() + SCAN;
+    loop {
+        match action() {
+            Err(error)
+                if Instant::now() < deadline
+                    && BUSY.iter().any(|code| error.raw_os_error() == Some(code.cast_signed())) =>
+            {
+                thread::sleep(TICK);
             }
-            _ => {}
+            outcome => return outcome,
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gonto_image::FileTree;
+use windows_sys::Win32::Foundation::{
+    ERROR_DEV_NOT_EXIST, ERROR_DIR_NOT_EMPTY, ERROR_FILE_NOT_FOUND, ERROR_NO_SUCH_DEVICE, ERROR_NOT_READY,
+    ERROR_PATH_NOT_FOUND,
+};
 
 use super::child::{Child, explain};
 use super::copies::{self, Copy};
@@ -158,7 +162,7 @@ impl Wanted<'_> {
             source: explain(source, image),
         };
         let attached = Child::make(image, self.options, claim, &failed)
-            .and_then(|child| self.attach_child(&child, letter, claim, &failed));
+            .and_then(|child| self.attach_child(&child, claim, &failed));
         attached.map_err(|error| match claim.take_down() {
             Ok(()) => error,
             // What is left stays recorded, so no other road is taken.
@@ -173,7 +177,6 @@ impl Wanted<'_> {
     fn attach_child(
         &self,
         child: &Child,
-        letter: Letter,
         claim: &mut Claim,
         failed: &dyn Fn(io::Error) -> Error,
     ) -> Result<(), Error> {
@@ -186,12 +189,45 @@ impl Wanted<'_> {
             let child = child.file.clone();
             entry.carrier = Some(Carrier::Disk { child, volume: Some(volume.clone()) });
         })?;
-        volume.show_at(letter).map_err(failed)?;
+        self.with_letter(claim, &|letter| self.show_volume(&volume, letter, failed))
+    }
+
+    fn show_volume(
+        &self,
+        volume: &VolumeName,
+        letter: Letter,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<(), Error> {
+        volume.show_at(letter).or_else(|error| match volume.is_at(letter) {
+            // Windows remembers letters, and may have given it by itself.
+            Ok(true) => Ok(()),
+            _ if error.raw_os_error() == Some(ERROR_DIR_NOT_EMPTY.cast_signed()) => Err(taken(letter)),
+            _ => Err(failed(error)),
+        })?;
         let is_there = || Ok(volume.is_at(letter)?.then_some(()));
         let there = until(PATIENCE, &self.options.interrupt, is_there).map_err(failed)?;
         there.ok_or_else(|| {
             failed(io::Error::new(io::ErrorKind::TimedOut, "Windows does not show the letter"))
         })
+    }
+
+    /// Shows the image at its letter; where any will do, at another one if somebody has taken that since it was chosen.
+    fn with_letter(
+        &self,
+        claim: &mut Claim,
+        show: &dyn Fn(Letter) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for _ in Letter::all() {
+            let Some(letter) = claim.entry.letter else { break };
+            match show(letter) {
+                Err(Error::DriveTaken { drive, by }) if self.image.mount_point == MountPoint::Automatic => {
+                    tracing::debug!(drive, by, "taken since it was chosen");
+                    claim.change_letter()?;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Error::NoDrive { image: self.image.file.clone() })
     }
 
     /// The volume that begins at byte `offset` of the attached disk. Disk and volume appear a moment later.
@@ -248,8 +284,16 @@ impl Wanted<'_> {
         if self.permanent {
             copy.keep_for(&claim.file()).map_err(failed)?;
         }
-        if let Some(letter) = claim.entry.letter {
-            self.define(letter, &copy, claim)?;
+        match self.with_letter(claim, &|letter| self.define(letter, &copy)) {
+            Ok(()) => {}
+            // Its folder can be shown as it is.
+            Err(error @ (Error::NoDrive { .. } | Error::NoLetters { .. }))
+                if self.image.mount_point == MountPoint::Automatic =>
+            {
+                tracing::debug!(%error, folder = %copy.folder.display(), "shown without a letter");
+                claim.record(|entry| entry.letter = None)?;
+            }
+            Err(error) => return Err(error),
         }
         Ok(copy)
     }
@@ -271,7 +315,9 @@ impl Wanted<'_> {
                 let (image, reason) = (image.clone(), reason.to_owned());
                 self.options.notices.send(Notice::Unpacking { image, reason });
             }
-            claim.record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone() }))?;
+            let kept = self.permanent.then(|| copy.kept_for(&claim.file()));
+            claim
+                .record(|entry| entry.carrier = Some(Carrier::Copy { folder: copy.folder.clone(), kept }))?;
             match (copy.put_right(image, tree, self.options, self.read_only), number) {
                 (Ok(copy), _) => return Ok(copy),
                 // Somebody may have a file of it open.
@@ -286,35 +332,55 @@ impl Wanted<'_> {
         }
     }
 
-    /// Makes the letter stand for the copy. Where the system does not do that, and no letter was asked for, the folder is shown
-    /// as it is.
-    fn define(&self, letter: Letter, copy: &Copy, claim: &mut Claim) -> Result<(), Error> {
+    /// Makes the letter stand for the copy.
+    fn define(&self, letter: Letter, copy: &Copy) -> Result<(), Error> {
+        // Unpacking takes long, and others take letters meanwhile.
+        if letter.user().is_some() && !letter.leads_to(&copy.folder).unwrap_or(false) {
+            return Err(taken(letter));
+        }
         let is_there = || match letter.leads_to(&copy.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             there => Ok(there?.then_some(())),
         };
-        let shown = letter.define(&copy.folder).and_then(|()| {
-            let there = until(LETTER_PATIENCE, &self.options.interrupt, is_there)?;
-            let missing = || format!("the letter does not lead to {}", copy.folder.display());
-            there.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, missing()))
-        });
-        let Err(source) = shown else { return Ok(()) };
-        let undefined = letter.undefine(&copy.folder);
-        if self.image.mount_point == MountPoint::Automatic
-            && source.kind() != io::ErrorKind::Interrupted
-            && undefined.is_ok()
-        {
-            tracing::debug!(%source, folder = %copy.folder.display(), "shown without a letter");
-            return claim.record(|entry| entry.letter = None);
+        let defined = letter.define(&copy.folder);
+        let there = defined.and_then(|()| until(LETTER_PATIENCE, &self.options.interrupt, is_there));
+        if let Ok(Some(())) = there {
+            return Ok(());
         }
-        Err(Error::Mount { image: self.image.file.clone(), path: letter.root().into(), source })
+        if let Err(error) = letter.undefine(&copy.folder) {
+            tracing::debug!(%error, "the letter stays");
+        }
+        match there {
+            Err(source) => {
+                Err(Error::Mount { image: self.image.file.clone(), path: letter.root().into(), source })
+            }
+            Ok(_) => Err(Error::NoLetters { drive: letter.device(), folder: copy.folder.clone() }),
+        }
     }
+}
+
+/// Somebody else has the letter.
+fn taken(letter: Letter) -> Error {
+    let by = letter.user().unwrap_or_else(|| "another program, since this moment".to_owned());
+    Error::DriveTaken { drive: letter.device(), by }
 }
 
 /// Whether another copy may do better. The standard library has no kind for a sharing violation.
 fn may_be_in_use(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, InvalidData, QuotaExceeded, StorageFull, UnexpectedEof};
     !matches!(error.kind(), Interrupted | InvalidData | QuotaExceeded | StorageFull | UnexpectedEof)
+}
+
+/// What devices and volumes say that Windows has not set up yet.
+fn is_too_early(error: &io::Error) -> bool {
+    const EARLY: [u32; 5] = [
+        ERROR_FILE_NOT_FOUND,
+        ERROR_PATH_NOT_FOUND,
+        ERROR_NOT_READY,
+        ERROR_DEV_NOT_EXIST,
+        ERROR_NO_SUCH_DEVICE,
+    ];
+    EARLY.iter().any(|code| error.raw_os_error() == Some(code.cast_signed()))
 }
 
 /// Tries until there is something, or it has taken too long.
@@ -325,9 +391,12 @@ fn until<T>(
 ) -> io::Result<Option<T>> {
     let deadline = Instant::now() + patience;
     loop {
-        let found = attempt()?;
-        if found.is_some() || Instant::now() >= deadline {
-            return Ok(found);
+        let is_over = Instant::now() >= deadline;
+        match attempt() {
+            // What is just appearing, or going.
+            Err(error) if !is_over && is_too_early(&error) => tracing::debug!(%error, "not yet"),
+            Ok(None) if !is_over => {}
+            found => return found,
         }
         interrupt.check()?;
         thread::sleep(TICK);

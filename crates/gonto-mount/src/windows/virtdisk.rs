@@ -6,12 +6,12 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Component, Path, Prefix};
 use std::ptr::{null, null_mut};
 
 use gonto_image::Container;
 use windows_sys::Win32::Foundation::{
-    ERROR_DEV_NOT_EXIST, ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS, HANDLE, WIN32_ERROR,
+    ERROR_DEV_NOT_EXIST, ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS, HANDLE, MAX_PATH, WIN32_ERROR,
 };
 use windows_sys::Win32::Storage::Vhd::{
     ATTACH_VIRTUAL_DISK_FLAG, ATTACH_VIRTUAL_DISK_FLAG_NO_DRIVE_LETTER,
@@ -125,7 +125,7 @@ impl Disk {
             },
             VendorId: VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT,
         };
-        let path = wide(file)?;
+        let path = wide(long_path(file)?)?;
         let parameters = parameters.map_or(null(), |parameters| parameters);
         let mut handle: HANDLE = null_mut();
         // SAFETY: all pointers are to values that live until the call returns, `path` ends with a zero, the version of the
@@ -152,8 +152,8 @@ impl Disk {
             | set(ATTACH_VIRTUAL_DISK_FLAG_PERMANENT_LIFETIME, permanent);
         let parameters =
             ATTACH_VIRTUAL_DISK_PARAMETERS { Version: ATTACH_VIRTUAL_DISK_VERSION_1, ..Default::default() };
-        // SAFETY: the handle is open, the parameters live until the call returns, null stands for the default security
-        // descriptor, and without OVERLAPPED the call returns when it is done.
+        // SAFETY: the handle is open, the parameters live until the call returns, null stands for the security
+        // descriptor of the file, and without OVERLAPPED the call returns when it is done.
         succeeded(unsafe {
             AttachVirtualDisk(self.0.as_raw_handle(), null_mut(), flags, 0, &parameters, null())
         })
@@ -184,6 +184,21 @@ impl Disk {
         // SAFETY: the handle is open.
         succeeded(unsafe { DetachVirtualDisk(self.0.as_raw_handle(), DETACH_VIRTUAL_DISK_FLAG_NONE, 0) })
     }
+}
+
+/// Without a prefix Windows takes paths of up to 259 characters. std sees to that for its own functions only.
+fn long_path(path: &Path) -> io::Result<OsString> {
+    let path = std::path::absolute(path)?;
+    let has_drive = matches!(
+        path.components().next(),
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::Disk(_))
+    );
+    let mut long = OsString::new();
+    if has_drive && path.as_os_str().len() >= MAX_PATH as usize {
+        long.push(r"\\?\");
+    }
+    long.push(path);
+    Ok(long)
 }
 
 /// These functions return their error instead of setting the last one.

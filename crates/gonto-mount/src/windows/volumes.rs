@@ -80,7 +80,7 @@ impl VolumeName {
     }
 }
 
-/// The volume to which a drive letter leads, if it is one.
+/// The volume to which a drive letter leads for this process, if it is one.
 pub(super) fn at(letter: Letter) -> Option<VolumeName> {
     let root = wide(letter.root()).ok()?;
     let mut name = [0_u16; NAME_ROOM as usize];

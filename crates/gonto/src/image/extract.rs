@@ -219,6 +219,7 @@ impl Extraction<'_, '_> {
             interrupt: watch.interrupt,
             left_out: &left_out,
             written: &written,
+            durable: false,
         };
         let (new, replaced) = (staging.new_files(), staging.replaced());
         plan.write(&new, &how)?;
