@@ -8,7 +8,7 @@
 //! 4. [`Session::unmount_all`] or the drop takes everything away.
 //!
 //! [`Mounts`] is the other way: images that every process of the user sees, until they are unmounted. [`diagnose`] tells what
-//! works here.
+//! works here. [`Visibility`] is between the two: what a run mounts for its commands may be seen by others as long as the run lives.
 //!
 //! # Roads (Linux)
 //! A [`Backend`] names a road; [`Backend::Auto`] takes the first that works, in this order:
@@ -62,6 +62,7 @@ mod mount_point;
 mod notice;
 mod told;
 pub mod unpack;
+mod visibility;
 #[cfg(any(windows, test))]
 mod wide;
 
@@ -76,6 +77,7 @@ pub use layer::{Layer, Written};
 pub use mount_point::{MountPoint, with_separator};
 pub use notice::{Notice, Notices};
 pub use sys::{Mounts, Session, diagnose};
+pub use visibility::Visibility;
 
 /// Where gonto-mount keeps things, and whom it tells.
 #[derive(Clone, Debug)]

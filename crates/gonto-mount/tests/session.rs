@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gonto_mount::{
     Backend, Command, Error, Image, Interrupt, Layer, MountPoint, Mounts, Notice, Notices, Options, Reach,
-    Session,
+    Session, Visibility,
 };
 
 /// The image of the example: a dynamic VHD with a compiler of a few files.
@@ -234,6 +234,66 @@ fn an_image_appears_takes_writes_and_vanishes() {
     assert!(fs::read(image()).unwrap() == before, "the image has changed");
     place.assert_tidy();
     assert!(!folder.exists());
+}
+
+#[test]
+fn everybody_sees_the_images_of_a_session_when_that_is_wanted() {
+    let place = Place::new();
+    let mut session = Session::with_visibility(place.options(), Visibility::Everybody).unwrap();
+    let image = Image { file: image(), mount_point: MountPoint::Automatic };
+    let folder = session.mount(&image).unwrap();
+    let compiler = fs::read(folder.join("bin/pebble")).unwrap();
+    assert!(!compiler.is_empty());
+    if folder.is_symlink() {
+        println!("skipped: an ordinary user needs fusermount3 to mount for everybody");
+        return;
+    }
+
+    assert_eq!(run(&session, "test -x bin/pebble && echo new > new && echo x >> bin/pebble", &folder), 0);
+    let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    assert_eq!(folder.join("new").exists(), root, "root has one mount for all, others have a bare one");
+    let now = fs::read(folder.join("bin/pebble")).unwrap();
+    assert_eq!(now.len(), compiler.len() + if root { 2 } else { 0 });
+    if !root {
+        fs::write(folder.join("written"), "").unwrap_err();
+    }
+
+    // Another run shares what everybody sees, and goes first.
+    let mut second = Session::with_visibility(place.options(), Visibility::Everybody).unwrap();
+    assert_eq!(second.mount(&image).unwrap(), folder);
+    drop(second);
+    assert!(folder.join("bin/pebble").exists());
+
+    // What is left running works in the image, and keeps nothing from going.
+    assert_eq!(run(&session, "sleep 1000 & cat < bin/pebble > /dev/null", &folder), 0);
+    assert!(session.unmount_all().is_empty());
+    assert!(!folder.join("bin").exists());
+    drop(session);
+    place.assert_tidy();
+}
+
+/// An ordinary user cannot have a link where a mount of the commands is.
+#[test]
+fn everybody_sees_unpacked_files_where_nothing_else_works() {
+    let place = Place::new();
+    let options = Options { backend: Backend::Extract, ..place.options() };
+    let mut session = Session::with_visibility(options, Visibility::Everybody).unwrap();
+    let folder = session.mount(&Image { file: image(), mount_point: MountPoint::Automatic }).unwrap();
+    assert!(folder.join("bin/pebble").exists());
+    assert_eq!(run(&session, "test -x bin/pebble", &folder), 0);
+    assert!(session.unmount_all().is_empty());
+    assert!(!folder.join("bin").exists());
+    drop(session);
+    place.assert_tidy();
+}
+
+#[test]
+fn a_session_hides_its_images_from_everybody_by_default() {
+    let place = Place::new();
+    let mut session = place.session();
+    let folder = session.mount(&Image { file: image(), mount_point: MountPoint::Automatic }).unwrap();
+    let shared = place.notices.lock().unwrap().iter().any(|notice| matches!(notice, Notice::Shared { .. }));
+    assert_eq!(folder.join("bin").exists(), shared, "seen only where there are no namespaces");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::erofs;
 use super::fuse::{self, ImageFs};
@@ -18,10 +18,10 @@ use super::opened::OpenImage;
 use super::overlay::{self, Upper};
 use super::register::{Claim, Holder, Register};
 use super::written::{self, FOLDER};
-use super::{HARMLESS, folder_of, resolved, shared, unlimited, unpacked};
-use crate::backend::Road;
+use super::{HARMLESS, folder_of, fusermount, resolved, shared, stack, unlimited, unpacked};
+use crate::backend::{Backend, Road};
 use crate::error::chain;
-use crate::{Command, Error, Image, Layer, Notice, Options, Written};
+use crate::{Command, Error, Image, Layer, Notice, Options, Visibility, Written};
 
 /// How long killed processes may take to let go of a mount.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -61,16 +61,30 @@ pub struct Session {
     namespace: Option<Namespace>,
     /// A folder in which only the namespace sees something.
     scratch: PathBuf,
-    /// Why there are no mounts of our own.
-    closed: Option<String>,
+    view: View,
+}
+
+/// Who sees the mounts of a session.
+#[derive(Debug)]
+enum View {
+    /// Its commands.
+    Own,
+    /// Everybody, as was asked for.
+    Shared,
+    /// Its commands see mounts of their own, and everybody else the images as they are.
+    Both,
+    /// Everybody, because the system forbids namespaces; the reason.
+    Closed(String),
 }
 
 #[derive(Debug)]
 struct Mounted {
     image: PathBuf,
     folder: PathBuf,
-    /// Mounts in the namespace, in the order in which they were made. Empty when the mount is shared.
+    /// Mounts in the namespace, in the order in which they were made.
     stack: Vec<PathBuf>,
+    /// The claim holds a mount that everybody sees.
+    shared: bool,
     /// What the run writes, where it can write and nobody else writes there: the upper folder, and where it lies. Open, because
     /// one in memory is seen in the namespace only.
     writes: Option<(OwnedFd, Layer)>,
@@ -91,18 +105,44 @@ impl Session {
     /// # Errors
     /// [`Error::State`] when the state folder cannot be used, [`Error::Processes`] when no process can be started.
     pub fn new(options: Options) -> Result<Self, Error> {
+        Self::with_visibility(options, Visibility::Scripts)
+    }
+
+    /// Like [`new`](Self::new); its images are seen by those that `visibility` names.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_visibility(options: Options, visibility: Visibility) -> Result<Self, Error> {
         let options = resolved(options)?;
         let register = Register::open(&options)?;
         let scratch = options.state_dir.join("ns");
         std::fs::create_dir_all(&scratch).map_err(|source| Error::State { path: scratch.clone(), source })?;
-        let (namespace, closed) = match Namespace::new(&scratch) {
-            Ok(namespace) => (namespace, None),
+        // Only root and fusermount3 mount for everybody.
+        let mounts = rustix::process::geteuid().is_root()
+            || (options.backend != Backend::Extract && fusermount::is_installed());
+        let entered = match visibility {
+            Visibility::Everybody if !mounts => Namespace::processes_only(),
+            _ => Namespace::new(&scratch),
+        };
+        let (namespace, view) = match entered {
+            Ok(namespace) => {
+                let view = match (visibility, namespace.kind()) {
+                    (Visibility::Scripts, _) => View::Own,
+                    (Visibility::Everybody, NamespaceKind::User) => View::Both,
+                    (Visibility::Everybody, _) => View::Shared,
+                };
+                (namespace, view)
+            }
             Err(error) => {
                 let reason = chain(&error);
                 tracing::debug!(reason, "no namespace");
                 let only = Namespace::processes_only()
                     .map_err(|error| Error::Processes { source: io::Error::other(error) })?;
-                (only, Some(reason))
+                let view = match visibility {
+                    Visibility::Scripts => View::Closed(reason),
+                    Visibility::Everybody => View::Shared,
+                };
+                (only, view)
             }
         };
         Ok(Self {
@@ -112,7 +152,7 @@ impl Session {
             unmounted: Vec::new(),
             namespace: Some(namespace),
             scratch,
-            closed,
+            view,
         })
     }
 
@@ -131,10 +171,29 @@ impl Session {
             let (outer, inner) = (folder, hidden.folder.clone());
             return Err(Error::MountPointHides { outer, inner });
         }
-        let mounted = if self.closed.is_some() {
-            self.mount_for_everybody(image, folder.clone())?
-        } else {
-            self.mount_inside(image, folder.clone())?
+        let mounted = match &self.view {
+            View::Own => self.mount_inside(image, folder.clone())?,
+            View::Closed(reason) => self.mount_for_everybody(image, folder.clone(), Some(reason))?,
+            View::Shared => {
+                let mut mounted = self.mount_for_everybody(image, folder.clone(), None)?;
+                if let Err(error) = self.bring_inside(&mut mounted) {
+                    self.take_back(mounted);
+                    return Err(error);
+                }
+                mounted
+            }
+            View::Both => {
+                let mut mounted = self.mount_inside(image, folder.clone())?;
+                match self.show_to_others(image, &mut mounted) {
+                    Ok(()) => mounted,
+                    Err(error) => {
+                        self.take_back(mounted);
+                        let Some(reason) = error.closes_a_road() else { return Err(error) };
+                        tracing::debug!(reason, "everybody sees one link to unpacked files");
+                        self.mount_for_everybody(image, folder.clone(), None)?
+                    }
+                }
+            }
         };
         self.mounted.push(mounted);
         Ok(folder)
@@ -188,6 +247,14 @@ impl Session {
         errors
     }
 
+    /// What failed before anything has used it leaves nothing.
+    fn take_back(&self, mut mounted: Mounted) {
+        mounted.writes = None;
+        if let Err(error) = self.unmount(&mounted) {
+            tracing::debug!(%error, "unmounting after a failure");
+        }
+    }
+
     fn is_inside_a_mount(&self, path: &Path) -> bool {
         self.mounted.iter().any(|mounted| path != mounted.folder && path.starts_with(&mounted.folder))
     }
@@ -222,6 +289,7 @@ impl Session {
             image: image.file.clone(),
             folder: folder.clone(),
             stack: Vec::new(),
+            shared: false,
             writes: None,
             claim,
         };
@@ -361,19 +429,49 @@ impl Session {
         namespace.mount(OsStr::new(""), folder, "", remount, OsStr::new(""))
     }
 
-    /// Without a namespace: the mount is visible to all, and shared by runs that want the same at the same time.
-    fn mount_for_everybody(&self, image: &Image, folder: PathBuf) -> Result<Mounted, Error> {
+    /// Without a namespace: the mount is visible to all, and shared by those that want the same at the same time. `closed` says why
+    /// it has to be so, unless it was asked for.
+    fn mount_for_everybody(
+        &self,
+        image: &Image,
+        folder: PathBuf,
+        closed: Option<&str>,
+    ) -> Result<Mounted, Error> {
         let claim = self.register.claim(&self.options.state_dir, &image.file, vec![])?;
         let holder = Holder::Run { claim: claim.path().into() };
-        let closed = self.closed.as_deref().unwrap_or_default();
-        shared::mount(&self.register, &self.options, image, &folder, holder, Some(closed))?;
-        Ok(Mounted { image: image.file.clone(), folder, stack: Vec::new(), writes: None, claim })
+        shared::mount(&self.register, &self.options, image, &folder, holder, closed)?;
+        let image = image.file.clone();
+        Ok(Mounted { image, folder, stack: Vec::new(), shared: true, writes: None, claim })
+    }
+
+    /// The commands of root see the very mount that everybody sees. The kernel shows it to them by itself only where the system has its
+    /// mounts shared.
+    fn bring_inside(&self, mounted: &mut Mounted) -> Result<(), Error> {
+        let namespace = self.namespace()?;
+        // Unpacked files are a link, which is there for all.
+        if namespace.kind() != NamespaceKind::Root || !stack::is_mount_point(&mounted.folder) {
+            return Ok(());
+        }
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        rustix::mount::open_tree(CWD, &mounted.folder, clone)
+            .map_err(io::Error::from)
+            .and_then(|mount| namespace.attach(mount.as_fd(), &mounted.folder))
+            .map_err(|error| mounted.failed(error))?;
+        mounted.stack.push(mounted.folder.clone());
+        Ok(())
+    }
+
+    /// Beside the mount that the commands see: the bare image for everybody else, at the same path. A layer there would be another one
+    /// than that of the commands, which nobody could make sense of.
+    fn show_to_others(&self, image: &Image, mounted: &mut Mounted) -> Result<(), Error> {
+        let holder = Holder::Run { claim: mounted.claim.path().into() };
+        let bare = Options { layer: Layer::None, ..self.options.clone() };
+        shared::mount(&self.register, &bare, image, &mounted.folder, holder, None)?;
+        mounted.shared = true;
+        Ok(())
     }
 
     fn unmount(&self, mounted: &Mounted) -> Result<(), Error> {
-        if mounted.stack.is_empty() {
-            return self.unmount_for_everybody(mounted);
-        }
         let namespace = self.namespace()?;
         for path in mounted.stack.iter().rev() {
             // Lazily: a process that the script has left running may still be in there; it ends with the run.
@@ -383,7 +481,7 @@ impl Session {
                 source,
             })?;
         }
-        Ok(())
+        if mounted.shared { self.unmount_for_everybody(mounted) } else { Ok(()) }
     }
 }
 
@@ -396,6 +494,10 @@ impl Session {
             errors.into_iter().next().map_or(Ok(()), Err)
         };
         let Err(mut error) = unmount() else { return Ok(()) };
+        if matches!(self.view, View::Both) {
+            // What the script has left running has mounts of its own.
+            return Err(error);
+        }
         self.namespace()?.kill_all().map_err(|source| Error::Processes { source })?;
         let deadline = Instant::now() + LAST_BREATH;
         while Instant::now() < deadline {
