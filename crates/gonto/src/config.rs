@@ -10,6 +10,7 @@
 //! settings, target, requirement, registry  one struct each: tree -> struct
 //! expand     ~, ${VARIABLE}, relative paths
 //! size       8GiB
+//! plain      values without places, for programs          values <-> texts, tree -> values
 //! diagnostic what is wrong: file, line, column, lines, remedy
 //! ```
 //!
@@ -30,6 +31,7 @@ mod tree;
 
 mod decode;
 mod expand;
+mod plain;
 mod registry;
 mod requirement;
 mod settings;
@@ -46,6 +48,7 @@ mod schema;
 mod table;
 
 pub use diagnostic::{ConfigError, Diagnostic, Severity};
+pub use plain::Plain;
 pub use registry::{RegistryData, RegistryRoot, RegistryType, RegistryValue};
 pub use requirement::{MOUNT_POINT_PATTERN, Requirement};
 pub use search::{FILE_NAMES, Search};
@@ -96,11 +99,76 @@ impl Config {
 
     /// Reads `text`, the content of `file`. Relative paths are meant from the folder of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Loaded, ConfigError> {
-        let found = Found { files: vec![Source::new(file, text)], order: vec![0], unreadable: false };
-        let surroundings =
-            Surroundings { home: std::env::home_dir(), variable: &|name| std::env::var_os(name) };
-        let (config, warnings) = check(&found, &surroundings, Report::default(), config)?;
+        let (found, config, warnings) = parse(text, file, config)?;
         Ok(Loaded { config, warnings, files: found.paths() })
+    }
+
+    /// Checks a configuration that a program has made, by the rules of files. `~` and `${VARIABLE}` are expanded; relative paths are
+    /// meant from the current folder. What is wrong is shown as if it had been written in a file. No files were read.
+    ///
+    /// ```
+    /// use gonto::config::{Config, Plain};
+    /// let wrong = Plain::Mapping(vec![(Plain::String("targets".into()), Plain::Integer(1))]);
+    /// let error = Config::from_plain(&wrong).unwrap_err().to_string();
+    /// assert!(error.contains("`targets` must be a mapping") && error.contains("`gonto` is missing"));
+    /// ```
+    pub fn from_plain(plain: &Plain) -> Result<Loaded, ConfigError> {
+        let text = plain.to_yaml().ok_or_else(|| ConfigError::new(vec![plain::too_deep()]))?;
+        let (_, config, warnings) = parse(&text, Path::new("<configuration>"), config)?;
+        Ok(Loaded { config, warnings, files: Vec::new() })
+    }
+}
+
+impl Plain {
+    /// Reads the files that `search` finds and merges them, like [`Config::load`], but does not ask whether they make a
+    /// configuration: a program may want to change them first. [`Config::from_plain`] asks then.
+    ///
+    /// `cache_dir` and `repository` mean the same wherever they are read again: `~` and variables in them are expanded and relative
+    /// paths are absolute, unless something is wrong in the section `gonto`. Where no file is found it is an empty
+    /// mapping, with a warning.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not YAML, or has a value of a type that no key takes and [`Plain`] does not know, such as a date.
+    pub fn load(search: &Search) -> Result<(Plain, Vec<Diagnostic>), ConfigError> {
+        let report = Report::default();
+        let found = search.read(&report);
+        if found.files.is_empty() && !found.unreadable {
+            report.add(Diagnostic::warning(NOTHING_FOUND));
+        }
+        let (root, incomplete) = merge(&found, &report);
+        let mut plain = Plain::of(&root, &report);
+        // What is wrong is told by who checks it.
+        let aside = Report::default();
+        let context = Context { report: &aside, found: &found, incomplete };
+        let fields = decode::root(&root, root.place.clone(), context).fields(SECTIONS);
+        let settings = fields.and_then(|fields| gonto(&fields, &surroundings(search.home.clone())));
+        if let (Some(settings), Some(section)) = (settings, plain.get_mut("gonto")) {
+            settings.resolve(section);
+        }
+        if incomplete || report.has_errors() {
+            return Err(ConfigError::new(report.into_diagnostics()));
+        }
+        Ok((plain, report.into_diagnostics()))
+    }
+}
+
+impl Requirement {
+    /// Reads what names the image, `name`, `version`, `platform` and `format`, and ignores all other keys.
+    pub fn naming(plain: &Plain) -> Result<Requirement, ConfigError> {
+        if !matches!(plain, Plain::Mapping(_)) {
+            let error = Diagnostic::error("a requirement must be a mapping");
+            return Err(ConfigError::new(vec![error.help("write at least `name` and `version`")]));
+        }
+        let named = plain.only(&["name", "version", "platform", "format"]);
+        let text = named.to_yaml().ok_or_else(|| ConfigError::new(vec![plain::too_deep()]))?;
+        let report = Report::default();
+        let source = Source::new(Path::new("<requirement>"), &text);
+        let found = Found { files: vec![source], order: vec![0], unreadable: false };
+        let (root, incomplete) = merge(&found, &report);
+        let context = Context { report: &report, found: &found, incomplete };
+        let requirement = requirement::requirement(&decode::root(&root, root.place.clone(), context));
+        let failed = report.has_errors();
+        requirement.filter(|_| !failed).ok_or_else(|| ConfigError::new(report.into_diagnostics()))
     }
 }
 
@@ -125,13 +193,27 @@ fn load<T>(
 ) -> Result<(Found, T, Vec<Diagnostic>), ConfigError> {
     let report = Report::default();
     let found = search.read(&report);
-    let surroundings = Surroundings { home: search.home.clone(), variable: &|name| std::env::var_os(name) };
     if found.files.is_empty() && !found.unreadable {
         report_nothing_found(search, &report);
         return Err(ConfigError::new(report.into_diagnostics()));
     }
-    let (decoded, warnings) = check(&found, &surroundings, report, decode)?;
+    let (decoded, warnings) = check(&found, &surroundings(search.home.clone()), report, decode)?;
     Ok((found, decoded, warnings))
+}
+
+/// Decodes one text.
+fn parse<T>(
+    text: &str,
+    file: &Path,
+    decode: impl FnOnce(&Fields<'_>, &Surroundings<'_>) -> Option<T>,
+) -> Result<(Found, T, Vec<Diagnostic>), ConfigError> {
+    let found = Found { files: vec![Source::new(file, text)], order: vec![0], unreadable: false };
+    let (decoded, warnings) = check(&found, &surroundings(std::env::home_dir()), Report::default(), decode)?;
+    Ok((found, decoded, warnings))
+}
+
+fn surroundings(home: Option<PathBuf>) -> Surroundings<'static> {
+    Surroundings { home, variable: &|name| std::env::var_os(name) }
 }
 
 /// From texts to what `decode` makes of them, and what is odd in them.
@@ -141,18 +223,9 @@ fn check<T>(
     report: Report,
     decode: impl FnOnce(&Fields<'_>, &Surroundings<'_>) -> Option<T>,
 ) -> Result<(T, Vec<Diagnostic>), ConfigError> {
-    let mappings: Vec<Option<Mapping>> =
-        found.files.iter().map(|source| compose::compose(source, &report)).collect();
-    let incomplete = found.unreadable || mappings.iter().any(Option::is_none);
-    let mut merged = Mapping::default();
-    for mapping in found.order.iter().filter_map(|&index| mappings[index].clone()) {
-        merged.overlay(mapping);
-    }
-    let start = start_of(found);
-    let root =
-        Node { value: Value::Mapping(merged), place: start.clone(), plain: false, height: 0, weight: 0 };
+    let (root, incomplete) = merge(found, &report);
     let context = Context { report: &report, found, incomplete };
-    let fields = decode::root(&root, start, context).fields(&["gonto", "targets"]);
+    let fields = decode::root(&root, root.place.clone(), context).fields(SECTIONS);
     let decoded = fields.and_then(|fields| decode(&fields, surroundings));
     let failed = report.has_errors();
     let diagnostics = report.into_diagnostics();
@@ -160,6 +233,23 @@ fn check<T>(
         Some(decoded) if !failed => Ok((decoded, diagnostics)),
         _ => Err(ConfigError::new(diagnostics)),
     }
+}
+
+/// The sections of a configuration.
+const SECTIONS: &[&str] = &["gonto", "targets"];
+
+/// What the files say together, and whether one of them is not in it.
+fn merge(found: &Found, report: &Report) -> (Node, bool) {
+    let mappings: Vec<Option<Mapping>> =
+        found.files.iter().map(|source| compose::compose(source, report)).collect();
+    let incomplete = found.unreadable || mappings.iter().any(Option::is_none);
+    let mut merged = Mapping::default();
+    for mapping in found.order.iter().filter_map(|&index| mappings[index].clone()) {
+        merged.overlay(mapping);
+    }
+    let root =
+        Node { value: Value::Mapping(merged), place: start_of(found), plain: false, height: 0, weight: 0 };
+    (root, incomplete)
 }
 
 fn gonto(fields: &Fields<'_>, surroundings: &Surroundings<'_>) -> Option<Settings> {
@@ -186,7 +276,7 @@ fn start_of(found: &Found) -> Place {
 fn report_nothing_found(search: &Search, report: &Report) {
     let mut folders: Vec<String> = search.folders().iter().map(|it| it.display().to_string()).collect();
     folders.dedup();
-    report.add(Diagnostic::warning("no configuration file was found"));
+    report.add(Diagnostic::warning(NOTHING_FOUND));
     report.add(
         Diagnostic::error(format!(
             "`gonto` and `targets` are missing: none of {} lies in {}",
@@ -196,6 +286,8 @@ fn report_nothing_found(search: &Search, report: &Report) {
         .help(format!("write a file gonto.yaml, such as\n\n{MINIMAL_EXAMPLE}")),
     );
 }
+
+const NOTHING_FOUND: &str = "no configuration file was found";
 
 const MINIMAL_EXAMPLE: &str = "\
 gonto:

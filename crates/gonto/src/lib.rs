@@ -43,6 +43,6 @@ mod registry;
 mod state;
 
 pub use error::Error;
-pub use gonto_mount::{Backend, Interrupt, Layer, Notice, Notices, Reach, Written};
+pub use gonto_mount::{Backend, Interrupt, Layer, Notice, Notices, Reach, Visibility, Written};
 pub use gonto_store::{Format, ImagePath, Platform};
 pub use registry::RegistryError;

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use gonto_mount::{
-    Command, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Session, Written, with_separator,
+    Command, Image, Interrupt, MountPoint, Mounts, Notice, Notices, Options, Session, Visibility, Written,
+    with_separator,
 };
 use gonto_store::{Format, ImagePath, InvalidImagePath, Platform, Store};
 use indexmap::IndexMap;
@@ -114,6 +115,19 @@ pub struct Download {
     pub event: DownloadEvent,
 }
 
+impl Download {
+    /// How much of the image is there, from 0.0 to 1.0, as far as the repository tells. None while somebody else is downloading it.
+    #[must_use]
+    pub fn progress(&self) -> Option<f64> {
+        match self.event {
+            DownloadEvent::Progress { received, total } => {
+                Some(if total == 0 { 0.0 } else { ratio(received, total) })
+            }
+            DownloadEvent::Waiting => None,
+        }
+    }
+}
+
 /// Actions that can be run on a target.
 #[derive(Debug)]
 pub struct Target {
@@ -125,6 +139,8 @@ pub struct Target {
     values: Option<registry::Values>,
     /// The processes and mounts of this run; made when first needed.
     session: Option<Session>,
+    /// What scripts start from instead of this process's environment.
+    base: Option<Vec<(OsString, OsString)>>,
     /// What the mounted images have set, in order; it stays for `after_script`.
     image_env: Vec<(String, OsString)>,
     /// The images that are mounted for the scripts.
@@ -147,10 +163,12 @@ pub struct Surroundings {
     pub notices: Notices,
     /// Stops downloads and scripts when raised.
     pub interrupt: Interrupt,
+    /// Who sees the images that are not mounted permanently.
+    pub visibility: Visibility,
 }
 
 impl Surroundings {
-    /// The current folder; notices are dropped, and nothing interrupts.
+    /// The current folder; notices are dropped, nothing interrupts, and only scripts see images.
     ///
     /// # Errors
     /// When the current folder does not exist any more, or no file can be opened.
@@ -158,7 +176,13 @@ impl Surroundings {
         let directory = env::current_dir().map_err(Error::NoCurrentFolder)?;
         let interrupt =
             Interrupt::new().map_err(|source| Error::Session(gonto_mount::Error::Processes { source }))?;
-        Ok(Self { project: directory.clone(), directory, notices: Notices::new(drop), interrupt })
+        Ok(Self {
+            project: directory.clone(),
+            directory,
+            notices: Notices::new(drop),
+            interrupt,
+            visibility: Visibility::default(),
+        })
     }
 }
 
@@ -197,6 +221,7 @@ impl Target {
             surroundings,
             values: None,
             session: None,
+            base: None,
             image_env: Vec::new(),
             mounted: Vec::new(),
             mounts_for_scripts: false,
@@ -234,10 +259,9 @@ impl Target {
         &self,
         mut callback: impl FnMut(usize, usize, &str, f64),
     ) -> Result<(), Error> {
-        self.download(|Download { current, count, image, event }| {
-            if let DownloadEvent::Progress { received, total } = event {
-                let progress = if total == 0 { 0.0 } else { ratio(received, total) };
-                callback(current, count, &image.name, progress);
+        self.download(|download| {
+            if let Some(progress) = download.progress() {
+                callback(download.current, download.count, &download.image.name, progress);
             }
             ControlFlow::Continue(())
         })
@@ -267,8 +291,8 @@ impl Target {
         Ok(())
     }
 
-    /// Mounts the required images, in order, and sets what they set. Not permanent: for the scripts of this `Target`, until
-    /// [`umount_images`](Self::umount_images) or its drop, with writes that are thrown away. Permanent: for every
+    /// Mounts the required images, in order, and sets what they set. Not permanent: for the scripts of this `Target` and whom its
+    /// [`Visibility`] names, until [`umount_images`](Self::umount_images) or its drop, with writes that are thrown away. Permanent: for every
     /// process of the user, until `umount_images` of a target of the same name and project.
     ///
     /// # Errors
@@ -424,6 +448,38 @@ impl Target {
         Err(Error::Unmount { errors })
     }
 
+    /// Ends the run, and makes the target ready for another one, which `interrupt` interrupts: an interrupt that was raised stays so, and
+    /// nothing goes on with it. What scripts have left running ends, registry values are put back, images that were not mounted
+    /// permanently are unmounted.
+    ///
+    /// # Errors
+    /// [`Error::Unmount`], [`Error::RegistryNotRestored`]; the run has ended all the same.
+    pub fn end_run(&mut self, interrupt: Interrupt) -> Result<(), Error> {
+        self.mounted.clear();
+        self.image_env.clear();
+        let restored = self.values.take().map_or(Ok(()), registry::Values::restore);
+        let errors = self.session.take().map(|mut session| session.unmount_all()).unwrap_or_default();
+        self.surroundings.interrupt = interrupt;
+        if errors.is_empty() { restored } else { Err(Error::Unmount { errors }) }
+    }
+
+    /// Lets scripts run in `directory` from now on, in `environment` overlaid by the variables of target and images: for programs in which
+    /// another thread may change those of the process while a script begins.
+    pub fn run_in(&mut self, directory: PathBuf, environment: Vec<(OsString, OsString)>) {
+        self.surroundings.directory = directory;
+        self.base = Some(environment);
+    }
+
+    /// The variables that the target and its images set, in no special order. Those of images are there once they have been mounted,
+    /// with their mount points, and stay for `after_script`.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(String, OsString)> {
+        let target = self.config.env.iter().map(|(name, value)| (name, OsString::from(value)));
+        let images = self.image_env.iter().map(|(name, value)| (name, value.clone()));
+        let all: IndexMap<&String, OsString> = target.chain(images).collect();
+        all.into_iter().map(|(name, value)| (name.clone(), value)).collect()
+    }
+
     /// Whether the target has a script of this type.
     #[must_use]
     pub fn has_script(&self, script_type: ScriptType) -> bool {
@@ -476,9 +532,10 @@ impl Target {
         Ok(())
     }
 
-    /// Every variable that a script gets: this process's, overlaid by the target's, overlaid by those of the images.
+    /// Every variable that a script gets: this process's or those that stand for them, overlaid by the target's, overlaid by those of the images.
     fn environment(&self) -> Vec<(OsString, OsString)> {
-        let mut environment: IndexMap<OsString, OsString> = env::vars_os().collect();
+        let base = self.base.clone().unwrap_or_else(|| env::vars_os().collect());
+        let mut environment: IndexMap<OsString, OsString> = base.into_iter().collect();
         let target = self.config.env.iter().map(|(name, value)| (name, OsString::from(value)));
         for (name, value) in target.chain(self.image_env.iter().map(|(name, value)| (name, value.clone()))) {
             // To the end: where the system does not tell Path from PATH, the last one counts.
@@ -532,7 +589,8 @@ impl Target {
             Some(session) => Ok(session),
             none => {
                 Registry::new(&options).tidy_up();
-                Ok(none.insert(Session::new(options).map_err(Error::Session)?))
+                let session = Session::with_visibility(options, self.surroundings.visibility);
+                Ok(none.insert(session.map_err(Error::Session)?))
             }
         }
     }

@@ -22,7 +22,7 @@ use super::syntax::{self, Properties, Stop};
 use super::tree::{Entry, Mapping, Node, Value};
 
 /// Deepest nesting. The configuration itself nests seven levels.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Heaviest tree, aliases counted as what they stand for. A value weighs [`NODE_WEIGHT`] and the bytes of its text, so
 /// that a file of the largest size fits when its values are of the usual length.

@@ -49,7 +49,8 @@ pub(super) fn requirements(field: &Field<'_>) -> Option<Vec<Requirement>> {
     requirements.into_iter().collect()
 }
 
-fn requirement(field: &Field<'_>) -> Option<Requirement> {
+/// Reads one of them.
+pub(super) fn requirement(field: &Field<'_>) -> Option<Requirement> {
     let fields = field.fields(&["name", "version", "platform", "format", "mount_point", "env", "reg"])?;
     let name = fields.required("name", "name: IMAGE").and_then(|field| name(&field));
     let version = fields.required("version", "version: \"1.2.3\"").and_then(|field| version(&field));

@@ -62,11 +62,24 @@ pub(super) fn integer(text: &str) -> Option<Scalar> {
     Some(Scalar::Integer(magnitude.map(|magnitude| if negative { -magnitude } else { magnitude })))
 }
 
-/// Whether `!!float` reads it. The value itself is of no use: no key of the configuration takes a float.
+/// Whether `!!float` reads it.
 pub(super) fn is_float_value(text: &str) -> bool {
+    float(text).is_some()
+}
+
+/// The value of a floating-point number, as `!!float` reads it. No key of the configuration takes one.
+pub(super) fn float(text: &str) -> Option<f64> {
     let text = text.trim().replace('_', "").to_ascii_lowercase();
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
-    matches!(digits, ".inf" | ".nan") || digits.split(':').all(|part| part.parse::<f64>().is_ok())
+    let (sign, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) => (if text.starts_with('-') { -1.0 } else { 1.0 }, digits),
+        None => (1.0, text.as_str()),
+    };
+    let magnitude = match digits {
+        ".inf" => f64::INFINITY,
+        ".nan" => f64::NAN,
+        _ => digits.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))?,
+    };
+    Some(sign * magnitude)
 }
 
 /// Whether `!!bool` reads it, and as what.

@@ -9,6 +9,7 @@ use gonto_mount::{Backend, Layer};
 use super::decode::{Field, Fields};
 use super::diagnostic::shown;
 use super::expand::{self, Surroundings};
+use super::plain::Plain;
 use super::requirement::one_of;
 use super::size::{MAX_SIZE, parse_size};
 
@@ -34,6 +35,22 @@ pub struct Settings {
     /// Where what is written to images lies, if anything may be: the keys `layer` and `layer_limit` together.
     #[cfg_attr(test, schemars(skip))]
     pub layer: Layer,
+}
+
+impl Settings {
+    /// Makes `section`, which these settings were read from, mean the same without its files. Of a `layer` and a `layer_limit` that
+    /// contradict each other, the one of the later file stays.
+    pub(super) fn resolve(&self, section: &mut Plain) {
+        // A folder whose name is not Unicode stays as it is written.
+        if let Some(folder) = self.cache_dir.to_str() {
+            section.replace("cache_dir", Plain::String(folder.to_owned()));
+        }
+        section.replace("repository", Plain::String(self.repository.clone()));
+        match self.layer {
+            Layer::Cache | Layer::None => section.remove("layer_limit"),
+            Layer::Memory { .. } => section.replace("layer", Plain::String(MEMORY.to_owned())),
+        }
+    }
 }
 
 /// The places of [`Layer`], as `layer` names them.
