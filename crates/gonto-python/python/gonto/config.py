@@ -1,0 +1,5 @@
+"""Configurations, as plain dicts."""
+
+from gonto._gonto import read_config, validate_config
+
+__all__ = ["read_config", "validate_config"]
