@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests. On a fresh Debian or Ubuntu it first installs what is missing (ci/setup.sh says how).
+# Runs all tests, with arguments only those of cargo. On a fresh Debian or Ubuntu it first installs what is missing (ci/setup.sh says how).
 #
 #   ./test.sh [ARGUMENTS OF cargo test]
 #
@@ -23,6 +23,10 @@ say "cargo test --workspace $*"
 status=0
 # --show-output, because cargo keeps what a passing test says to itself, its `skipped: WHY` too.
 cargo test --locked --workspace --no-fail-fast "$@" -- --show-output 2>&1 | tee "$output" || status=$?
+if [ $# = 0 ]; then
+    say "the Python module"
+    ci/python 2>&1 | tee -a "$output" || status=$?
+fi
 
 grep -o 'skipped: .*' "$output" | sort | uniq -c | sed 's/^ *\([0-9]*\) /== \1 × /' || true
 awk '/^test result:/ { passed += $4; failed += $6 }

@@ -1,10 +1,12 @@
-# What ./demo.sh, ./test.sh, ci/windows, ci/release and .ci/run need from a machine, as functions to be sourced by them.
+# What ./demo.sh, ./test.sh, ci/python, ci/windows, ci/release and .ci/run need from a machine, as functions to be sourced by them.
 #
 #   set_up_linker         a C compiler, with which Rust links
 #   set_up_rust           the toolchain that rust-toolchain.toml pins
 #   set_up_target_folder  a folder that cargo can write to
 #   set_up_target TARGET  what rustup has for another target
 #   describe_windows      nothing new: tells cargo and Wine how to build for Windows and to run that
+#   set_up_python         a Python from 3.11 on, named by $python; fails where there is none
+#   set_up_environment    a virtual environment with what the tests of the Python module need, named by $environment
 #   set_up_tools WHY COMMAND:PACKAGE...
 #                         programs that are useful but not necessary
 #
@@ -101,6 +103,36 @@ set_up_target_folder() {
 set_up_target() {
     command -v rustup >/dev/null || return 0
     rustup target list --installed | grep -x "$1" >/dev/null || rustup target add "$1"
+}
+
+set_up_python() {
+    find_python && return
+    # The distribution's own may be too old, and a newer one beside it.
+    install_packages python3 python3-venv && find_python && return
+    install_packages python3.11 python3.11-venv && find_python
+}
+
+# One without a GIL has another ABI.
+find_python() {
+    local test='import ensurepip, sys, sysconfig, venv
+sys.exit(sys.version_info < (3, 11) or bool(sysconfig.get_config_var("Py_GIL_DISABLED")))'
+    for python in python3 python3.{15..11}; do
+        if "$python" -c "$test" 2>/dev/null; then return; fi
+    done
+    return 1
+}
+
+# It is made anew when another Python comes first, or something else is needed.
+set_up_environment() {
+    local needed=crates/gonto-python/tests/requirements.txt stamp
+    environment=${CARGO_TARGET_DIR:-$PWD/target}/python/environment
+    stamp=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' && sha256sum <"$needed")
+    [ "$(cat "$environment/ready" 2>/dev/null)" = "$stamp" ] && "$environment/bin/python" -c '' && return
+    say "making a virtual environment for Python in $environment"
+    "$python" -m venv --clear "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$needed" ||
+        fail "pip cannot install what $needed names"
+    printf '%s\n' "$stamp" >"$environment/ready"
 }
 
 describe_windows() {
