@@ -18,7 +18,7 @@ def test_the_example(project: Project) -> None:
         [sys.executable, "example.py"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "missing: ['pebble/pebble_v1.0_multi.vhd']\n1/1 pebble: 0%\n" in ran.stdout
+    assert "missing: ['pebble/pebble_v1.0_multi.vhd']\n1/1 pebble: " in ran.stdout
     assert "1/1 pebble: 100%\n" in ran.stdout
     assert "pebble ['bin', 'compiler', 'library']\n" in ran.stdout
     language = subprocess.run([folder / "build/again"], capture_output=True, text=True, check=True)
