@@ -1,7 +1,7 @@
 //! What the author of a configuration writes for a folder or a repository, and what it means on this machine.
 
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, MAIN_SEPARATOR_STR, Path, PathBuf};
 
 use super::decode::Field;
 use super::diagnostic::{Diagnostic, shown};
@@ -23,16 +23,17 @@ pub(super) fn folder(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Opti
     absolute(field, &text)
 }
 
-/// A URL, or the absolute path of a folder, with `/` at its end.
+/// A URL with `/` at its end, or the absolute path of a folder with the separator of the system.
 pub(super) fn repository(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String> {
     let text = expanded(field, surroundings)?;
-    let repository = match scheme(&text) {
+    let (repository, separator) = match scheme(&text) {
         Some(scheme) => {
             check_url(field, &text, scheme)?;
-            text
+            (text, "/")
         }
         None => match absolute(field, &text)?.into_os_string().into_string() {
-            Ok(path) => path,
+            // Read again, as by who gets the configuration as plain values, it stays as it is.
+            Ok(path) => (path, MAIN_SEPARATOR_STR),
             Err(_) => {
                 field.report(
                     field
@@ -46,10 +47,7 @@ pub(super) fn repository(field: &Field<'_>, surroundings: &Surroundings<'_>) -> 
             }
         },
     };
-    let closed = repository.ends_with('/') || cfg!(windows) && repository.ends_with('\\');
-    // The long form of Windows' paths knows no slashes.
-    let separator = if cfg!(windows) && repository.starts_with(r"\\?\") { "\\" } else { "/" };
-    Some(if closed { repository } else { repository + separator })
+    Some(if repository.ends_with(separator) { repository } else { repository + separator })
 }
 
 /// The text before `://`, if it is written as a scheme.
@@ -362,9 +360,9 @@ mod tests {
         for (text, expected) in [
             ("http://x", "http://x/"),
             ("file:///D:/images", "file:///D:/images/"),
-            (r"D:\images", r"D:\images/"),
+            (r"D:\images", r"D:\images\"),
             (r"D:\images\", r"D:\images\"),
-            (r"\\server\share", r"\\server\share/"),
+            (r"\\server\share", r"\\server\share\"),
             (r"\\?\D:\images", r"\\?\D:\images\"),
         ] {
             assert_eq!(repository(text).as_deref(), Ok(expected), "{text}");
