@@ -152,7 +152,7 @@ fn relative_paths_are_meant_from_the_file_that_sets_them() {
     fs::create_dir(folders.path("images")).unwrap();
     let same = |path: PathBuf| path.canonicalize().unwrap();
     assert_eq!(same(gonto.repository.clone().into()), same(folders.path("images")));
-    assert!(gonto.repository.ends_with('/'));
+    assert!(gonto.repository.ends_with(std::path::is_separator));
 }
 
 /// Two keys that are one setting: a limit for all projects does not forbid a project another layer.
