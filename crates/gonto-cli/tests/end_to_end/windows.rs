@@ -9,6 +9,7 @@ mod folders;
 mod killed;
 mod mounted;
 mod pull;
+mod registry;
 mod scripts;
 mod unpacked;
 
